@@ -1,0 +1,50 @@
+"""A model format: how its folder is recognised, described, checked and run."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+
+from modelwright.api.component import Component
+from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.runner import Runner
+from modelwright.api.target import Target
+
+
+class Format(Component):
+    """A folder layout and the runtime that runs it.
+
+    >>> Onnx().runner(model, Target(threads=2)).run(["a text"])
+
+    A format whose folders can be the input of a recipe implements `recognises` and `describe`. `requires`
+    are the distributions its runner needs. `check`, `size` and `graph_operators` read files only, never
+    the runtime's own loader.
+    """
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a folder that does not describe itself is of this format."""
+        return False
+
+    def describe(self, path: Path, *, trust_remote_code: bool = False) -> ModelSpec:
+        """The spec of a folder that `recognises` accepts. Raises RecipeError on what it cannot serve."""
+        raise NotImplementedError(f"format '{self.name}' cannot be the input of a recipe")
+
+    def fetch(self, source: str, *, revision: str | None, trust_remote_code: bool) -> Path:
+        """The local folder of a `source` that is no path, such as a hub id. Raises MissingError."""
+        raise NotImplementedError(f"format '{self.name}' fetches nothing")
+
+    @abstractmethod
+    def check(self, path: Path, *, deep: bool = False) -> None:
+        """Raise RecipeError when the folder is damaged. `deep` also reads the weights (NaN, infinity)."""
+
+    @abstractmethod
+    def size(self, path: Path) -> ModelSize:
+        """Parameters and weight bytes, from headers alone."""
+
+    @abstractmethod
+    def runner(self, model: Model, target: Target) -> Runner:
+        """Load the model in its runtime. Raises MissingError when the device is not there."""
+
+    def graph_operators(self, model: Model) -> dict[str, int]:
+        """How often each operator occurs in the graph; empty where there is no graph to read."""
+        return {}

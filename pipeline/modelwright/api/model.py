@@ -1,0 +1,83 @@
+"""A model as steps see it: a sealed folder, what is in it, and how its outputs are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from modelwright.digest import digest_folder
+from modelwright.errors import RecipeError
+
+SPEC_FILE = "modelwright.json"
+
+Task = Literal["embed", "classify"]
+Pooling = Literal["mean", "cls", "max"]
+
+
+class ModelSpec(BaseModel):
+    """What a model folder holds. Written into it as `modelwright.json`, so that the folder describes itself.
+
+    `max_length` is in tokens and `pooling` turns token vectors into one vector per text (embedding models
+    only). `tags` are capabilities that later stages may ask for or refuse, such as `int8`. `details` belong
+    to the format, for its own runner.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    task: Task
+    architecture: str
+    dtype: str = "float32"
+    max_length: int = 512
+    pooling: Pooling | None = None
+    normalize: bool = False
+    labels: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    trust_remote_code: bool = False
+    details: dict[str, JsonValue] = {}
+
+    def write(self, folder: Path) -> None:
+        """Write `modelwright.json`."""
+        (folder / SPEC_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class ModelSize(BaseModel):
+    """A model's parameters and the bytes of its weights, read without loading them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    parameters: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A handle on a sealed, read-only model folder.
+
+    >>> model = Model.open(Path("artifacts/minilm-int8/1/model"))
+    >>> model.spec.format
+    'onnx'
+
+    `digest` is the SHA-256 over the folder's file names and contents.
+    """
+
+    path: Path
+    spec: ModelSpec
+    digest: str
+
+    @classmethod
+    def open(cls, path: Path, digest: str | None = None) -> Model:
+        """Open a folder that holds a `modelwright.json`; raises RecipeError where there is none."""
+        file = path / SPEC_FILE
+        if not file.is_file():
+            raise RecipeError(
+                f"'{path}' is not a model folder of modelwright.",
+                where=str(file),
+                accepted=f"a folder with a {SPEC_FILE} in it",
+                hint="give the model/ folder of an artifact",
+            )
+        spec = ModelSpec.model_validate_json(file.read_bytes())
+        return cls(path, spec, digest or digest_folder(path))

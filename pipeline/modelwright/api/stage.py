@@ -1,0 +1,106 @@
+"""A stage: one transformation of a model, with its parameters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from modelwright.api.component import Component
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model, ModelSize, ModelSpec
+
+Fidelity = Literal["exact", "approximate", "retrained"]
+MIB = 2**20
+
+
+class Footprint(BaseModel):
+    """What a step is predicted to need: peak memory of its process and disk for its result, in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    memory_bytes: int
+    disk_bytes: int
+    result: ModelSize
+
+
+class Stage(Component):
+    """One step of a recipe: takes a model in one format, gives one in another, changes nothing in place.
+
+    ::
+
+        class Half(Stage, name="cast.half", takes="torch", gives="torch", fidelity="approximate"):
+            \"\"\"Store the weights in half precision.\"\"\"
+
+            keep: tuple[str, ...] = Field((), description="Name patterns that stay as they are.")
+
+            def run(self, model: Model, ctx: StageContext) -> None:
+                ...                       # read model.path, write the result into ctx.out
+
+    `takes` and `gives` are names of formats. `needs` and `refuses` are tags that the model must, or must
+    not, carry; `adds` are put on the result. They check an order and never make one. `fidelity` says what
+    parity means after the step: `exact` and `approximate` results are compared with the last retrained
+    model (or the input), a `retrained` one is judged by its task metric. `measures` marks a stage that
+    decides by measuring, so that its result is kept per machine.
+
+    Heavy imports go inside `run`. A field named `data` (or ending in `_data`) names a data set of the
+    recipe; the engine makes it readable through `ctx.data`.
+    """
+
+    takes: ClassVar[str] = ""
+    gives: ClassVar[str] = ""
+    fidelity: ClassVar[Fidelity] = "approximate"
+    needs: ClassVar[tuple[str, ...]] = ()
+    refuses: ClassVar[tuple[str, ...]] = ()
+    adds: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[bool] = False
+
+    def __init_subclass__(
+        cls,
+        *,
+        takes: str | None = None,
+        gives: str | None = None,
+        fidelity: Fidelity | None = None,
+        needs: tuple[str, ...] | None = None,
+        refuses: tuple[str, ...] | None = None,
+        adds: tuple[str, ...] | None = None,
+        measures: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        given = {
+            "takes": takes,
+            "gives": gives,
+            "fidelity": fidelity,
+            "needs": needs,
+            "refuses": refuses,
+            "adds": adds,
+            "measures": measures,
+        }
+        for key, value in given.items():
+            if value is not None:
+                setattr(cls, key, value)
+
+    @abstractmethod
+    def run(self, model: Model, ctx: StageContext) -> None:
+        """Write the transformed model into `ctx.out`."""
+
+    def decides_by_measuring(self) -> bool:
+        """Whether these parameters make the result depend on this machine's speed."""
+        return self.measures
+
+    def check(self, spec: ModelSpec) -> None:
+        """Raise RecipeError when this stage cannot take such a model. Runs in the plan."""
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """Predicted need, from the size of the model that comes in. The default suits a copy in memory."""
+        return Footprint(
+            memory_bytes=300 * MIB + 3 * size.weight_bytes, disk_bytes=size.weight_bytes, result=size
+        )
+
+    def data_names(self) -> tuple[str, ...]:
+        """The data sets of the recipe that the parameters name."""
+        fields = type(self).model_fields
+        named = [getattr(self, key) for key in fields if key == "data" or key.endswith("_data")]
+        return tuple(name for name in named if isinstance(name, str))
