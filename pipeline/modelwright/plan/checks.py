@@ -1,0 +1,99 @@
+"""Checks of a recipe that need no weights: formats that join, tags, packages, data, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modelwright.api.model import ModelSpec
+from modelwright.api.stage import Stage
+from modelwright.errors import RecipeError
+from modelwright.recipe.recipe import Recipe
+from modelwright.registry import Registry
+
+
+def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
+    """Each step takes what the one before gives, in format and tags, and its packages are there."""
+    format_, tags, before = spec.format, set(spec.tags), "the model"
+    registry.formats.require(format_, recipe.origin.of("model.path"))
+    for name, stage in recipe.stages.items():
+        where = recipe.origin.of(f"stages.{name}.use")
+        if stage.takes != format_:
+            raise RecipeError(
+                f"The step '{name}' ({stage.name}) takes {stage.takes}, and {before} gives {format_}.",
+                where=where,
+                accepted=f"a stage that takes {format_}: {_list(_taking(registry, format_))}",
+                hint=_bridge(registry, format_, stage.takes),
+            )
+        registry.formats.find(stage.gives, where)
+        registry.stages.require(stage.name, where)
+        _check_tags(name, stage, tags, where)
+        stage.check(spec)
+        format_, before = stage.gives, f"the step '{name}'"
+        tags |= set(stage.adds)
+    registry.formats.require(format_, recipe.origin.of("stages"))
+
+
+def check_data(registry: Registry, recipe: Recipe) -> None:
+    """Every data set can be read here and has the columns that its users need."""
+    for name, dataset in recipe.datasets.items():
+        where = recipe.origin.of(f"data.{name}")
+        registry.datasets.require(dataset.name, where)
+        dataset.check()
+    for key, metric in recipe.metrics.items():
+        named = getattr(metric, "data", None)
+        if metric.columns and isinstance(named, str):
+            missing = metric.columns - recipe.datasets[named].columns()
+            if missing:
+                raise RecipeError(
+                    f"The metric '{key}' needs the columns {_list(sorted(metric.columns))}; the data set "
+                    f"'{named}' lacks {_list(sorted(missing))}.",
+                    where=recipe.origin.of(f"validate.metrics.{key}"),
+                    hint=f"map them: data.{named}.{min(missing)}=NAME_OF_THE_COLUMN",
+                )
+
+
+def check_metrics(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
+    """Every metric serves the model's task, and its packages are there."""
+    for key, metric in recipe.metrics.items():
+        where = recipe.origin.of(f"validate.metrics.{key}")
+        registry.metrics.require(metric.name, where)
+        if spec.task not in metric.tasks:
+            raise RecipeError(
+                f"The metric '{key}' is for models of task {_list(metric.tasks)}; this one's is {spec.task}.",
+                where=where,
+                hint=f"remove it: ~validate.metrics.{key}, and the gates that use it",
+            )
+
+
+def _check_tags(name: str, stage: Stage, tags: set[str], where: str) -> None:
+    lacking = [tag for tag in stage.needs if tag not in tags]
+    refused = [tag for tag in stage.refuses if tag in tags]
+    if lacking:
+        raise RecipeError(
+            f"The step '{name}' ({stage.name}) needs a model that is {_list(lacking)}.",
+            where=where,
+            hint="put the step that makes it so before this one",
+        )
+    if refused:
+        raise RecipeError(
+            f"The step '{name}' ({stage.name}) cannot follow a step that makes the model {_list(refused)}.",
+            where=where,
+            hint="move it before that step, or remove one of the two",
+        )
+
+
+def _taking(registry: Registry, format_: str) -> list[str]:
+    return [name for name in registry.stages if registry.stages[name].takes == format_]
+
+
+def _bridge(registry: Registry, have: str, want: str) -> str | None:
+    between = [
+        name
+        for name in registry.stages
+        if registry.stages[name].takes == have and registry.stages[name].gives == want
+    ]
+    return f"put {' or '.join(between)} before it" if between else None
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(words) or "(none)"

@@ -1,0 +1,154 @@
+"""What a run will do: steps that join up, what each needs, what the store already has."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.stage import Footprint, Stage
+from modelwright.api.target import Target
+from modelwright.digest import digest_folder
+from modelwright.errors import MissingError
+from modelwright.plan.checks import check_data, check_joins, check_metrics
+from modelwright.plan.hardware import check_target
+from modelwright.plan.key import step_key
+from modelwright.plan.source import find_source
+from modelwright.process.memory import total_memory
+from modelwright.recipe.recipe import Recipe
+from modelwright.registry import Registry
+from modelwright.report.units import disk, memory
+from modelwright.store.store import SealedStep
+from modelwright.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step. `key` and `sealed` are None while they depend on a step that has yet to run."""
+
+    name: str
+    stage: Stage
+    distribution: str
+    footprint: Footprint
+    key: str | None
+    sealed: SealedStep | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe that can run here: names, schemas, formats, packages, devices and data are all in order."""
+
+    recipe: Recipe
+    registry: Registry
+    workspace: Workspace
+    target: Target
+    source: Model
+    source_size: ModelSize
+    data_digests: Mapping[str, str]
+    steps: tuple[PlannedStep, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def peak_memory(self) -> int:
+        """The largest predicted memory of a step that has to run, in bytes."""
+        return max((step.footprint.memory_bytes for step in self.steps if step.sealed is None), default=0)
+
+    @property
+    def disk(self) -> int:
+        """Predicted bytes the steps that have to run will add to the store."""
+        return sum(step.footprint.disk_bytes for step in self.steps if step.sealed is None)
+
+    def key_of(self, stage: Stage, model_digest: str) -> str:
+        """The key of a step whose input is known."""
+        return _key(self.recipe, self.registry, stage, model_digest, self.data_digests, self.target)
+
+
+def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
+    """Check everything that can be checked beforehand, cheapest first; the input is hashed last.
+
+    Raises RecipeError (exit 2) or MissingError (exit 4).
+    """
+    target = recipe.text.target.resolved()
+    check_target(target, recipe.origin.of("target.device"))
+    path, spec = find_source(registry, recipe)
+    check_joins(registry, recipe, spec)
+    check_data(registry, recipe)
+    check_metrics(registry, recipe, spec)
+    workspace.check()
+    recipe.publisher.check(workspace.artifacts, recipe.name)
+    size = registry.formats[spec.format]().size(path)
+    footprints = _footprints(recipe, size)
+    _check_room(recipe, footprints, workspace)
+    data = {name: dataset.digest() for name, dataset in recipe.datasets.items()}
+    source = Model(path, spec, digest_folder(path))
+    steps = _steps(registry, recipe, workspace, source, data, target, footprints)
+    return Plan(recipe, registry, workspace, target, source, size, data, steps, _notes(spec))
+
+
+def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
+    footprints = {}
+    for name, stage in recipe.stages.items():
+        footprints[name] = stage.footprint(size)
+        size = footprints[name].result
+    return footprints
+
+
+def _check_room(recipe: Recipe, footprints: Mapping[str, Footprint], workspace: Workspace) -> None:
+    for name, footprint in footprints.items():
+        if footprint.memory_bytes > total_memory():
+            raise MissingError(
+                f"The step '{name}' is predicted to need {memory(footprint.memory_bytes)} of memory, and "
+                f"this machine has {memory(total_memory())}.",
+                where=recipe.origin.of(f"stages.{name}"),
+                hint="run it on a larger machine, or put a step that makes the model smaller before it",
+            )
+    needed = sum(footprint.disk_bytes for footprint in footprints.values())
+    free = shutil.disk_usage(workspace.store.root).free
+    if needed > free:
+        raise MissingError(
+            f"The steps are predicted to write {disk(needed)}, and {disk(free)} are free.",
+            where=str(workspace.store.root),
+            hint="make room, or point MODELWRIGHT_STORE at a larger disk",
+        )
+
+
+def _steps(
+    registry: Registry,
+    recipe: Recipe,
+    workspace: Workspace,
+    source: Model,
+    data: Mapping[str, str],
+    target: Target,
+    footprints: Mapping[str, Footprint],
+) -> tuple[PlannedStep, ...]:
+    # What a recipe says of the input (pooling, dtype) is part of it, beside the bytes.
+    digest: str | None = input_digest(source)
+    steps = []
+    for name, stage in recipe.stages.items():
+        key = _key(recipe, registry, stage, digest, data, target) if digest else None
+        sealed = workspace.store.find(key) if key else None
+        digest = input_digest(sealed.model) if sealed else None
+        distribution = registry.stages.distribution(stage.name)
+        origin = f"{distribution.name} {distribution.version}"
+        steps.append(PlannedStep(name, stage, origin, footprints[name], key, sealed))
+    return tuple(steps)
+
+
+def input_digest(model: Model) -> str:
+    """What a step's key knows its input by: the folder's bytes and the spec they are read with."""
+    return f"{model.digest}:{model.spec.model_dump_json()}"
+
+
+def _key(
+    recipe: Recipe, registry: Registry, stage: Stage, digest: str, data: Mapping[str, str], target: Target
+) -> str:
+    named = {name: data[name] for name in stage.data_names()}
+    distribution = registry.stages.distribution(stage.name)
+    return step_key(stage, distribution, digest, named, target, recipe.text.seed)
+
+
+def _notes(spec: ModelSpec) -> tuple[str, ...]:
+    if spec.trust_remote_code:
+        return ("The checkpoint's own code was trusted and run (model.trust_remote_code).",)
+    return ()

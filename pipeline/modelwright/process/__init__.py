@@ -1,0 +1,1 @@
+"""Worker processes: one job each, measured, killed with their parent."""

@@ -1,0 +1,61 @@
+"""The worker's entry point: `python -m modelwright.process.child MESSAGES_FD`."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+from modelwright.errors import ModelwrightError, StageError
+from modelwright.process.channel import Channel
+from modelwright.process.memory import peak_rss
+
+
+def main() -> None:
+    """Read a job from standard input, run its handler, report how it ended."""
+    messages = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
+    job = json.loads(sys.stdin.readline())
+    channel = Channel(messages)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    started = time.perf_counter()
+    try:
+        module, _, name = job["handler"].partition(":")
+        result: Any = getattr(importlib.import_module(module), name)(job["payload"], channel)
+    except ModelwrightError as error:
+        traceback.print_exc()
+        channel.send("error", expected=error.to_dict())
+    except OSError as error:
+        traceback.print_exc()
+        channel.send("error", **_of_os_error(error))
+    except BaseException:  # the one boundary that marks a job failed; the parent raises what it is told
+        traceback.print_exc()
+        channel.send("error", traceback=traceback.format_exc())
+    else:
+        channel.send("done", result=result, peak_memory=peak_rss(), seconds=time.perf_counter() - started)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Native thread pools may hang or crash while they are torn down; the result is already out.
+    os._exit(0)
+
+
+def _of_os_error(error: OSError) -> dict[str, Any]:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return {"traceback": traceback.format_exc()}
+    expected = StageError(
+        f"Cannot write the result: {error.strerror}.",
+        where=str(error.filename or "the store"),
+        hint="make room, or point MODELWRIGHT_STORE at a larger disk; the run resumes at this step",
+    )
+    return {"expected": expected.to_dict()}
+
+
+if __name__ == "__main__":
+    main()

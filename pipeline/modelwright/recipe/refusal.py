@@ -1,0 +1,60 @@
+"""Turns a pydantic refusal into one error a recipe's author can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ValidationError
+
+from modelwright.errors import RecipeError, did_you_mean
+from modelwright.recipe.origin import Origin
+
+
+def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin: Origin) -> RecipeError:
+    """The RecipeError for the first thing `schema` refused, an unknown key before anything else.
+
+    `prefix` is the key under which the validated mapping stands in the recipe.
+    """
+    errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    first = errors[0]
+    path = ".".join([prefix, *map(str, first["loc"])]).strip(".")
+    parent = path.rpartition(".")[0] or "the recipe"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        options = _keys(schema, first["loc"][:-1])
+        return RecipeError(
+            f"'{key}' is not a key of {parent}{more}.",
+            where=origin.of(path),
+            accepted=", ".join(options) or "no keys",
+            hint=did_you_mean(key, options),
+        )
+    if first["type"] == "missing":
+        options = _keys(schema, first["loc"][:-1])
+        return RecipeError(
+            f"{parent} lacks '{first['loc'][-1]}'{more}.",
+            where=origin.of(parent),
+            accepted=", ".join(options),
+        )
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return RecipeError(
+        f"{path} cannot be {first['input']!r}: {message[:1].lower()}{message[1:]}{more}.",
+        where=origin.of(path),
+    )
+
+
+def _keys(schema: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    """The keys that the model at `location` below `schema` accepts."""
+    model: type[BaseModel] | None = schema
+    for part in location:
+        field = _field(model, str(part)) if model else None
+        model = field if field is not None else model
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _field(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    for key, field in model.model_fields.items():
+        if name in (key, field.alias):
+            nested = [field.annotation, *getattr(field.annotation, "__args__", ())]
+            return next((cls for cls in nested if isinstance(cls, type) and issubclass(cls, BaseModel)), None)
+    return None

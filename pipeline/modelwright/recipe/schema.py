@@ -1,0 +1,154 @@
+"""The recipe as it is written, before names are looked up. Strict: unknown keys are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from modelwright.api.model import Pooling
+from modelwright.api.target import Target
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+CONDITIONS = ("at_least", "at_most", "drop_at_most", "rise_at_most", "faster_by", "smaller_by")
+
+
+class Strict(BaseModel):
+    """Base of every part of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelSource(Strict):
+    """The checkpoint that comes in.
+
+    `path` is a folder, `pkg://package/folder` (inside an installed package) or a hub id. `dtype` and
+    `device_map` are those of `from_pretrained`; null keeps what the checkpoint has. `pooling`, `normalize`
+    and `max_length` replace what the folder says.
+    """
+
+    path: str = Field(min_length=1)
+    format: str | None = None
+    revision: str | None = None
+    dtype: str | None = Field(None, pattern="^(float32|float16|bfloat16)$")
+    device_map: str | None = None
+    pooling: Pooling | None = None
+    normalize: bool | None = None
+    max_length: int | None = Field(None, ge=1)
+    trust_remote_code: bool = False
+
+
+class Use(BaseModel):
+    """Something looked up by name, with parameters that its own class validates."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    use: str
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """The parameters as written."""
+        return dict(self.model_extra or {})
+
+
+class StepUse(Use):
+    """A step: the stage it uses, and the step it follows when it is not the one written before it."""
+
+    after: str | None = None
+
+
+class Amount(Strict):
+    """A change: relative (`2%`) or in the metric's own unit (`0.01`)."""
+
+    value: float = Field(ge=0)
+    relative: bool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            return raw
+        text = str(raw).strip()
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError as error:
+            raise ValueError("give a share such as 2% or a number such as 0.01") from error
+        relative = text.endswith("%")
+        return {"value": number / 100 if relative else number, "relative": relative}
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" if not self.relative else f"{self.value * 100:.4g}%"
+
+
+class Gate(Strict):
+    """A condition that a figure must meet, or nothing is published.
+
+    `metric` is a figure such as `latency.p50`; `at` and `data` pick one of several. Conditions, judged at
+    the pessimistic end of the 95 % interval: `at_least`, `at_most` (the candidate's own value),
+    `drop_at_most`, `rise_at_most` (change from the baseline, `2%` or absolute), `faster_by`, `smaller_by`
+    (times better than the baseline).
+    """
+
+    metric: str = Field(pattern=r"^[a-z_0-9]+\.[A-Za-z_0-9.]+$")
+    at: dict[str, int | str] = {}
+    data: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    drop_at_most: Amount | None = None
+    rise_at_most: Amount | None = None
+    faster_by: float | None = Field(None, gt=0)
+    smaller_by: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_condition(self) -> Gate:
+        if not self.conditions:
+            raise ValueError(f"a gate needs a condition: one of {', '.join(CONDITIONS)}")
+        return self
+
+    @property
+    def conditions(self) -> dict[str, float | Amount]:
+        """The conditions that are set."""
+        return {name: value for name in CONDITIONS if (value := getattr(self, name)) is not None}
+
+
+class Validation(Strict):
+    """What is measured, and which figures gate the release."""
+
+    metrics: dict[str, dict[str, JsonValue]] = {}
+    gates: dict[str, Gate] = {}
+
+    @field_validator("metrics", "gates", mode="before")
+    @classmethod
+    def _without_null(cls, raw: Any) -> Any:
+        return drop_null(raw)
+
+
+class RecipeText(Strict):
+    """A composed recipe. Steps run in the order written; a null entry anywhere is as good as removed."""
+
+    name: str = Field(pattern=NAME_PATTERN, max_length=100)
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    model: ModelSource
+    target: Target = Target()
+    data: dict[str, Use] = {}
+    stages: dict[str, StepUse] = Field(min_length=1)
+    validate_: Validation = Field(Validation(), alias="validate")
+    publish: Use = Use(use="local")
+
+    @field_validator("data", "stages", mode="before")
+    @classmethod
+    def _without_null(cls, raw: Any) -> Any:
+        return drop_null(raw)
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in ("runs", "sweeps"):
+            raise ValueError("this name is taken by a folder of modelwright's own")
+        return name
+
+
+def drop_null(raw: Any) -> Any:
+    """A mapping without its null entries; anything else as it is."""
+    return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw

@@ -1,0 +1,59 @@
+"""Intervals for what is measured: medians, ratios and paired differences, by the bootstrap.
+
+Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), percentile intervals, chapter 13.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from modelwright.api.metric import Interval
+
+RESAMPLES = 2000
+
+
+def median_interval(samples: ArrayLike, seed: int = 0) -> Interval:
+    """The median of samples and its 95 % percentile-bootstrap interval."""
+    values = np.asarray(samples, dtype=np.float64)
+    medians = np.median(values[_resampled(len(values), seed)], axis=1)
+    return _interval(float(np.median(values)), medians)
+
+
+def mean_interval(samples: ArrayLike, seed: int = 0) -> Interval:
+    """The mean of samples and its 95 % percentile-bootstrap interval."""
+    values = np.asarray(samples, dtype=np.float64)
+    return _interval(float(values.mean()), values[_resampled(len(values), seed)].mean(axis=1))
+
+
+def paired_difference(
+    baseline: ArrayLike, candidate: ArrayLike, seed: int = 0, *, relative: bool = True
+) -> Interval:
+    """Mean of candidate minus mean of baseline over the same items, with its paired 95 % interval.
+
+    `relative` divides by the baseline's mean, of the same resample.
+    """
+    before = np.asarray(baseline, dtype=np.float64)
+    after = np.asarray(candidate, dtype=np.float64)
+    drawn = _resampled(len(before), seed)
+    means, others = before[drawn].mean(axis=1), after[drawn].mean(axis=1)
+    if not relative:
+        return _interval(float(after.mean() - before.mean()), others - means)
+    if before.mean() == 0:
+        return Interval.exactly(0.0 if after.mean() == 0 else float(np.sign(after.mean()) * np.inf))
+    means = np.where(means == 0, np.nan, means)
+    return _interval(float(after.mean() / before.mean() - 1), (others / means - 1)[~np.isnan(means)])
+
+
+def is_noisy(interval: Interval, share: float = 0.2) -> bool:
+    """Whether an interval is wider than a share of its value."""
+    return interval.high - interval.low > share * abs(interval.value)
+
+
+def _resampled(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+
+
+def _interval(value: float, resamples: np.ndarray) -> Interval:
+    low, high = np.percentile(resamples, [2.5, 97.5])
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))

@@ -1,0 +1,1 @@
+"""The content-addressed store: finished steps, kept by what they were made from."""

@@ -1,0 +1,177 @@
+"""Finished steps by key: sealed folders that runs share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from modelwright.api.model import Model
+from modelwright.digest import FileEntry, digest_entries, list_folder
+from modelwright.store.atomic import disk_errors, move_folder, new_folder, remove_folder, seal, write_file
+
+STEP_FILE = "step.json"
+LOG_FILE = "log.txt"
+
+
+class SealedStep(NamedTuple):
+    """A finished step in the store: its model and what was recorded while it ran."""
+
+    key: str
+    model: Model
+    facts: dict[str, Any]
+    log: Path
+
+
+class Store:
+    """A folder of finished steps; several runs and machines may share it.
+
+    ::
+
+        store/steps/<key>/{model/, step.json, log.txt}     sealed
+        store/tmp/                                         being written
+        store/checkpoints/<key>/                           survives a kill; gone when the step is sealed
+        store/locks/                                       one lock file per key
+
+    A step is written aside and renamed when it is whole, so a killed run leaves nothing half-written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Make the folders. Raises RecipeError when the place is not writable."""
+        with disk_errors(self.root, "write to the store"):
+            for name in ("steps", "tmp", "locks", "checkpoints", "evidence"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            write_file(self.root / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+
+    def find(self, key: str) -> SealedStep | None:
+        """The finished step of that key; None when there is none or its files changed since."""
+        folder = self.root / "steps" / key
+        try:
+            facts = json.loads((folder / STEP_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        files = facts["files"]
+        if not _unchanged(folder / "model", files):
+            return None
+        return SealedStep(key, Model.open(folder / "model", facts["digest"]), facts, folder / LOG_FILE)
+
+    def seal(self, key: str, folder: Path, facts: dict[str, Any]) -> SealedStep:
+        """Take over a filled folder (with `model/` and the log in it) as the finished step of `key`."""
+        with disk_errors(self.root, "write the step to the store"):
+            entries = list_folder(folder / "model")
+            stored = {
+                **facts,
+                "digest": digest_entries(entries),
+                "files": _listing(folder / "model", entries),
+            }
+            write_file(folder / STEP_FILE, json.dumps(stored, indent=1))
+            seal(folder)
+            final = self.root / "steps" / key
+            if final.exists():  # files of an earlier result were changed or removed
+                remove_folder(final)
+            move_folder(folder, final)
+            remove_folder(self.checkpoints(key))
+        found = self.find(key)
+        assert found is not None
+        return found
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[bool]:
+        """Hold the lock of a key; yields whether another run held it before us."""
+        lock = FileLock(self.root / "locks" / f"{key}.lock")
+        waited = False
+        with disk_errors(self.root, "lock the store"):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                waited = True
+                lock.acquire()
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+    @contextmanager
+    def workspace(self, key: str) -> Iterator[Path]:
+        """A folder to build the step of a key in; removed unless `seal` took it."""
+        with disk_errors(self.root, "write to the store"):
+            for stale in (self.root / "tmp").glob(f"{key}.*"):  # left by a killed run; we hold the lock
+                remove_folder(stale)
+            folder = self.root / "tmp" / f"{key}.{time.time_ns():x}"
+            folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            remove_folder(folder)
+
+    def checkpoints(self, key: str) -> Path:
+        """Where a stage keeps what must survive a kill."""
+        return self.root / "checkpoints" / key
+
+    def evidence(self, key: str) -> Path | None:
+        """The folder of observations kept under that key, or None."""
+        folder = self.root / "evidence" / key
+        return folder if folder.is_dir() else None
+
+    @contextmanager
+    def keep_evidence(self, key: str) -> Iterator[Path]:
+        """A folder to fill with observations; visible under `key` when left without an error."""
+        with (
+            disk_errors(self.root, "write to the store"),
+            new_folder(self.root / "evidence" / key, self.root / "tmp") as folder,
+        ):
+            yield folder
+
+    def remove_unused(self, older_than_days: float) -> tuple[int, int]:
+        """Remove what was not used for so many days, and all leftovers; returns how many and their bytes."""
+        limit = time.time() - older_than_days * 86400
+        removed = freed = 0
+        for kind in ("steps", "evidence", "checkpoints", "tmp"):
+            for folder in sorted((self.root / kind).glob("*")):
+                name = folder.name.partition(".")[0]
+                if folder.stat().st_mtime > limit or not self._free(name):
+                    continue
+                freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                removed += 1
+                shutil.rmtree(folder)
+        return removed, freed
+
+    def _free(self, key: str) -> bool:
+        lock = FileLock(self.root / "locks" / f"{key}.lock")
+        try:
+            with lock.acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
+
+
+def _listing(folder: Path, entries: dict[str, FileEntry]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"sha256": entry.sha256, "size": entry.size, "mtime_ns": (folder / name).stat().st_mtime_ns}
+        for name, entry in entries.items()
+    }
+
+
+def _unchanged(folder: Path, files: dict[str, dict[str, Any]]) -> bool:
+    """Whether a sealed folder is as it was: by size and time, and by content where the time differs."""
+    found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    if found.keys() != files.keys():
+        return False
+    differing = [
+        name
+        for name, facts in files.items()
+        if (found[name].stat().st_size, found[name].stat().st_mtime_ns) != (facts["size"], facts["mtime_ns"])
+    ]
+    if not differing:
+        return True
+    entries = list_folder(folder)
+    return all(entries[name].sha256 == facts["sha256"] for name, facts in files.items())
