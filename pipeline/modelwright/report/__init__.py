@@ -1,0 +1,1 @@
+"""The validation report: one model of it, and its renderings."""
