@@ -1,0 +1,1 @@
+"""Released artifacts: what is in one, how it is built, opened and verified."""

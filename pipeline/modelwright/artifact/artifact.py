@@ -1,0 +1,97 @@
+"""A released artifact, opened from its folder wherever that lies now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelwright.api.model import Model
+from modelwright.api.runner import Runner
+from modelwright.api.target import Target
+from modelwright.artifact.manifest import SCHEMA_VERSION, Manifest, Problem
+from modelwright.digest import digest_entries, digest_file, list_folder
+from modelwright.errors import RecipeError
+from modelwright.registry import Registry
+from modelwright.report.model import Report
+
+MANIFEST_FILE = "manifest.json"
+SAMPLES_FILE = "samples.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A version of a model with its evidence.
+
+    >>> artifact = Artifact.open("artifacts/minilm-int8/1")
+    >>> artifact.runner().embed(["a text"]).shape
+    (1, 384)
+
+    Opening reads the manifest only. `runner` needs the runtime of the artifact's format and nothing that
+    made it (no torch for an ONNX artifact).
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> Artifact:
+        """Open an artifact's folder. Raises RecipeError when it is none."""
+        folder = Path(path)
+        file = folder / MANIFEST_FILE
+        if not file.is_file():
+            raise RecipeError(
+                f"'{path}' is not an artifact.",
+                where=str(file),
+                accepted="artifacts/NAME/VERSION",
+                hint="modelwright list shows the artifacts there are",
+            )
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            if data.get("schema_version", 0) > SCHEMA_VERSION:
+                raise RecipeError(
+                    "The artifact was written by a newer modelwright.",
+                    where=str(file),
+                    hint="upgrade modelwright",
+                )
+            return cls(folder.absolute(), Manifest.model_validate(data))
+        except (ValueError, AttributeError, ValidationError) as error:
+            raise RecipeError("The manifest is damaged.", where=str(file)) from error
+
+    @property
+    def model(self) -> Model:
+        """The model inside."""
+        return Model.open(self.path / "model", self.manifest.model_digest)
+
+    @property
+    def report(self) -> Report:
+        """The report of the run that released it."""
+        return Report.model_validate_json((self.path / "report.json").read_bytes())
+
+    def runner(self, target: Target | None = None) -> Runner:
+        """Load the model in its runtime, with the settings it was measured with unless a target is given."""
+        registry = Registry.load()
+        model = self.model
+        format_ = registry.formats.find(model.spec.format, str(self.path))
+        registry.formats.require(model.spec.format, str(self.path))
+        return format_().runner(model, target or Target.model_validate(self.manifest.target))
+
+    def verify(self) -> list[Problem]:
+        """Hash every file and compare with the manifest; what is changed, missing or was added."""
+        problems = []
+        for name, facts in self.manifest.files.items():
+            file = self.path / name
+            if not file.is_file():
+                problems.append(Problem(name, "is missing"))
+            elif file.stat().st_size != facts.size:
+                problems.append(Problem(name, f"has {file.stat().st_size:,} bytes instead of {facts.size:,}"))
+            elif digest_file(file) != facts.sha256:
+                problems.append(Problem(name, "was changed: its SHA-256 differs"))
+        known = {*self.manifest.files, MANIFEST_FILE}
+        present = (file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file())
+        problems += [Problem(name, "was added") for name in sorted(present) if name not in known]
+        if not problems and digest_entries(list_folder(self.path / "model")) != self.manifest.model_digest:
+            problems.append(Problem(MANIFEST_FILE, "names another model digest than the files have"))
+        return problems

@@ -1,0 +1,1 @@
+"""Running a plan: steps, validation, verdict, release."""

@@ -1,0 +1,153 @@
+"""The worker's side of a step: build the stage, run it, check what it wrote."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from modelwright.api.dataset import Dataset, Record, Split
+from modelwright.api.metric import Metric, Value
+from modelwright.api.model import SPEC_FILE, Model, ModelSpec
+from modelwright.api.stage import Stage
+from modelwright.api.target import Target
+from modelwright.digest import digest_folder
+from modelwright.errors import RecipeError, StageError
+from modelwright.process.channel import Channel
+from modelwright.registry import Registry
+from modelwright.validation.measure import Measuring
+
+HANDLER = f"{__name__}:run_step"
+PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin"}
+# The first bytes of a pickle of protocol 2 or later, and of the ZIP archive torch.save writes.
+_PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+
+
+class WorkerContext:
+    """The StageContext of a real run."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        stage: Stage,
+        model: Model,
+        payload: Mapping[str, Any],
+        datasets: Mapping[str, Dataset],
+        channel: Channel,
+        scratch: Path,
+    ) -> None:
+        self.out = Path(payload["out"])
+        self.checkpoint_dir = Path(payload["checkpoint_dir"])
+        self.target = Target.model_validate(payload["target"])
+        self.seed: int = payload["seed"]
+        self.log = logging.getLogger(stage.name)
+        self.records: dict[str, JsonValue] = {}
+        self._registry = registry
+        self._stage = stage
+        self._input = model
+        self._datasets = datasets
+        self._channel = channel
+        self._scratch = scratch
+        self._logs = Path(payload["logs"])
+        self._changes: dict[str, Any] = {}
+
+    def data(self, name: str, split: Split) -> Sequence[Record]:
+        """The records of one split of a data set that the stage's parameters name."""
+        return self._datasets[name].load(split)
+
+    def measure(
+        self, candidates: Mapping[str, Model], metrics: Sequence[Metric], baseline: Model | None = None
+    ) -> dict[str, list[Value]]:
+        """Each candidate's figures against the baseline, or against the first candidate."""
+        measuring = Measuring(
+            self._registry, self._datasets, self.target, self.seed, self._logs, say=self.log.info
+        )
+        models = {"baseline": baseline, **candidates} if baseline else dict(candidates)
+        named = {metric.name: metric for metric in metrics}
+        observed = measuring.observe(models, named)
+        reference = observed[next(iter(models))]
+        return {
+            name: [
+                value
+                for key, metric in named.items()
+                for value in metric.compare(reference.rounds[key], observed[name].rounds[key], self.seed)
+            ]
+            for name in candidates
+        }
+
+    def describe(self, **changes: object) -> None:
+        """Change fields of the result's spec."""
+        self._changes.update(changes)
+
+    def model(self, folder: Path) -> Model:
+        """A handle on a folder as if it were the result."""
+        return Model(folder, self.spec(), digest_folder(folder))
+
+    def scratch(self, name: str) -> Path:
+        """A new empty folder, removed when the step ends."""
+        folder = self._scratch / name
+        folder.mkdir(parents=True)
+        return folder
+
+    def record(self, name: str, value: JsonValue) -> None:
+        """Keep a table, curve or decision for the report."""
+        self.records[name] = value
+
+    def progress(self, done: int, total: int, what: str = "") -> None:
+        """Tell the parent how far the stage is."""
+        self._channel.send("progress", done=done, total=total, what=what)
+
+    def spec(self) -> ModelSpec:
+        """The spec of the result: the input's, with the stage's format and tags and what it described."""
+        before = self._input.spec
+        tags = sorted({*before.tags, *self._stage.adds})
+        return ModelSpec.model_validate(
+            {**before.model_dump(), "details": {}, **self._changes, "format": self._stage.gives, "tags": tags}
+        )
+
+
+def run_step(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Run one stage and return what it recorded. The result lies in `payload["out"]`, spec included."""
+    registry = Registry.load()
+    stage = registry.stages[payload["stage"]].model_validate(payload["parameters"])
+    model = Model(Path(payload["path"]), ModelSpec.model_validate(payload["spec"]), payload["digest"])
+    datasets = {
+        name: registry.datasets[item["use"]].model_validate(item["parameters"])
+        for name, item in payload["datasets"].items()
+    }
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=Path(payload["out"]).parent) as scratch:
+        ctx = WorkerContext(registry, stage, model, payload, datasets, channel, Path(scratch))
+        stage.run(model, ctx)
+    if (ctx.out / SPEC_FILE).exists():
+        raise StageError(f"The stage wrote {SPEC_FILE}, which is the engine's to write.", where=stage.name)
+    _check_result(registry, stage, ctx.out)
+    ctx.spec().write(ctx.out)
+    return {"records": ctx.records}
+
+
+def _check_result(registry: Registry, stage: Stage, out: Path) -> None:
+    if not any(out.iterdir()):
+        raise StageError(f"The stage '{stage.name}' wrote nothing.", where=str(out))
+    for file in sorted(out.rglob("*")):
+        if file.is_file() and file.suffix in PICKLE_SUFFIXES and _is_pickle(file):
+            raise StageError(
+                f"The stage '{stage.name}' wrote a pickle: {file.relative_to(out)}.",
+                where=f"stage {stage.name}",
+                accepted="safetensors, ONNX, JSON and other formats that hold data only",
+            )
+    try:
+        registry.formats[stage.gives]().check(out)
+    except RecipeError as error:
+        raise StageError(
+            f"The stage '{stage.name}' wrote a folder that is not of format {stage.gives}: {error.what}",
+            where=error.where,
+        ) from error
+
+
+def _is_pickle(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4).startswith(_PICKLE_MAGIC)

@@ -1,0 +1,1 @@
+"""Measuring models against each other, and judging the gates."""

@@ -1,0 +1,103 @@
+"""Judges gates: by the pessimistic end of an interval, and closed when nothing was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from modelwright.api.metric import Value
+from modelwright.recipe.schema import Amount, Gate
+from modelwright.report.model import GateResult
+from modelwright.report.units import quantity
+
+
+def judge(gates: Mapping[str, Gate], values: Sequence[Value]) -> list[GateResult]:
+    """The result of each gate, in the order of the recipe; a gate with several conditions is several."""
+    return [result for name, gate in gates.items() for result in _judge(name, gate, values)]
+
+
+def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResult]:
+    found = [value for value in values if _matches(gate, value)]
+    for condition, limit in gate.conditions.items():
+        label = name if len(gate.conditions) == 1 else f"{name}.{condition}"
+        asked = f"{gate.metric}{_at(gate.at)} {_in_words(condition, limit, found)}"
+        if len(found) != 1:
+            reason = _not_measured(gate, found, values)
+            yield GateResult(
+                name=label,
+                metric=gate.metric,
+                at=gate.at,
+                asked=asked,
+                measured=None,
+                passed=False,
+                reason=reason,
+            )
+            continue
+        measured, passed, unit = _compare(condition, limit, found[0])
+        if measured is None:
+            reason = "not measured: there is no baseline figure to compare with"
+        else:
+            noise = " (noisy: its interval is wide)" if found[0].noisy else ""
+            reason = f"judged by the pessimistic end of the 95 % interval{noise}"
+        yield GateResult(
+            name=label,
+            metric=gate.metric,
+            at=gate.at,
+            asked=asked,
+            measured=measured,
+            unit=unit,
+            passed=passed,
+            reason=reason,
+        )
+
+
+def _matches(gate: Gate, value: Value) -> bool:
+    return (
+        value.name == gate.metric
+        and all(str(value.at.get(key)) == str(wanted) for key, wanted in gate.at.items())
+        and gate.data in (None, value.data)
+    )
+
+
+def _compare(condition: str, limit: float | Amount, value: Value) -> tuple[float | None, bool, str]:
+    """What is judged, whether it holds, and its unit (`x` a ratio, `%` a share)."""
+    if isinstance(limit, Amount):
+        return _compare_change(condition, limit, value)
+    if condition in ("at_least", "at_most"):
+        low, high = value.candidate.low, value.candidate.high
+        return (
+            (low, low >= limit, value.unit) if condition == "at_least" else (high, high <= limit, value.unit)
+        )
+    if value.ratio is None:
+        return None, False, "x"
+    return value.ratio.low, value.ratio.low >= limit, "x"
+
+
+def _compare_change(condition: str, limit: Amount, value: Value) -> tuple[float | None, bool, str]:
+    if value.difference is None or value.baseline is None:
+        return None, False, ""
+    worst = -value.difference.low if condition == "drop_at_most" else value.difference.high
+    if limit.relative:
+        return worst, worst <= limit.value, "%"
+    absolute = worst * abs(value.baseline.value)
+    return absolute, absolute <= limit.value, value.unit
+
+
+def _not_measured(gate: Gate, found: Sequence[Value], values: Sequence[Value]) -> str:
+    if found:
+        places = "; ".join(_at(value.at).strip() or str(value.data) for value in found)
+        return f"not judged: {len(found)} figures match ({places}); name one with at: or data:"
+    others = sorted({_at(value.at).strip() for value in values if value.name == gate.metric})
+    measured = f"; measured at {', '.join(others)}" if any(others) else ""
+    return f"not measured{measured}"
+
+
+def _at(at: Mapping[str, int | str]) -> str:
+    return f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
+
+
+def _in_words(condition: str, limit: float | Amount, found: Sequence[Value]) -> str:
+    if isinstance(limit, Amount):
+        return f"{condition.replace('_at_most', 's')} at most {limit}"
+    if condition in ("at_least", "at_most"):
+        return f"{condition.replace('_', ' ')} {quantity(limit, found[0].unit if found else '')}"
+    return f"at least {limit:g} times {'faster' if condition == 'faster_by' else 'smaller'}"
