@@ -1,0 +1,42 @@
+"""Say what this machine and environment can do: hardware, runtimes, plugins, and what is missing."""
+
+from __future__ import annotations
+
+import argparse
+
+from modelwright.cli.output import say, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print it; 4 when the environment is broken."""
+    from importlib import metadata
+
+    from modelwright import __version__
+    from modelwright.plan.hardware import describe_hardware
+    from modelwright.registry import Registry
+
+    registry = Registry.load()
+    say(f"modelwright {__version__}\n")
+    say(table(["machine", ""], [[key, value] for key, value in describe_hardware().items()]))
+    say()
+    rows = []
+    for kind, catalog in (("format", registry.formats), ("stage", registry.stages)):
+        for name in catalog:
+            versions = ", ".join(f"{key} {value}" for key, value in catalog[name].versions().items())
+            missing = ", ".join(catalog[name].missing())
+            rows.append([kind, name, "missing " + missing if missing else "ready", versions])
+    say(table(["", "name", "state", "with"], rows))
+    say()
+    say(table(["plugin", "version"], [[item.name, item.version] for item in registry.distributions]))
+    installed = {item.metadata["Name"].lower() for item in metadata.distributions() if item.metadata["Name"]}
+    if {"onnxruntime", "onnxruntime-gpu"} <= installed:
+        say(
+            "\nproblem: onnxruntime and onnxruntime-gpu are both installed and overwrite each other.\n"
+            "  next: pip uninstall onnxruntime onnxruntime-gpu, then install the one you need"
+        )
+        return 4
+    return 0
