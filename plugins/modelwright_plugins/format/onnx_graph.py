@@ -1,0 +1,80 @@
+"""Reading and writing ONNX graphs so that equal models are equal bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelwright_plugins.format.onnx import GRAPH_FILE
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+# Protocol buffers end at 2 GiB; beyond this the weights go to a file beside the graph.
+INLINE_LIMIT = 1_800_000_000
+
+
+def load_graph(folder: Path) -> onnx_ir.Model:
+    """The graph of a model folder, weights included."""
+    import onnx_ir
+
+    model = onnx_ir.load(str(folder / GRAPH_FILE))
+    onnx_ir.external_data.load_to_model(model)
+    return model
+
+
+def save_graph(model: onnx_ir.Model, folder: Path) -> None:
+    """Write `model.onnx`, with the weights inside where they fit, else in `model.onnx.data`."""
+    import onnx_ir
+
+    strip_metadata(model)
+    weights = sum(
+        value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
+    )
+    external = f"{GRAPH_FILE}.data" if weights > INLINE_LIMIT else None
+    onnx_ir.save(model, str(folder / GRAPH_FILE), external_data=external)
+
+
+def strip_metadata(model: onnx_ir.Model) -> None:
+    """Remove what the exporter notes about itself: stack traces, paths of this installation, versions."""
+    model.metadata_props.clear()
+    model.doc_string = None
+    for graph in model.graphs():
+        graph.metadata_props.clear()
+        graph.doc_string = None
+        for value in [*graph.inputs, *graph.outputs, *graph.initializers.values()]:
+            value.metadata_props.clear()
+            value.doc_string = None
+        for node in graph:
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+                value.doc_string = None
+    for function in model.functions.values():
+        function.metadata_props.clear()
+        function.doc_string = None
+
+
+def keep_output(model: onnx_ir.Model, name: str) -> None:
+    """Remove every other output, and what only they needed."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    outputs = [value for value in model.graph.outputs if value.name == name]
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(outputs)
+    RemoveUnusedNodesPass()(model)
+
+
+def name_dimensions(model: onnx_ir.Model) -> None:
+    """Call the first two dimensions of every input `batch` and `length`, and the output's alike."""
+    import onnx_ir
+
+    for value in [*model.graph.inputs, *model.graph.outputs]:
+        if value.shape is None:
+            continue
+        dimensions = list(value.shape)
+        for axis, name in enumerate(("batch", "length")[: len(dimensions)]):
+            if not isinstance(dimensions[axis], int):
+                dimensions[axis] = onnx_ir.SymbolicDim(name)
+        value.shape = onnx_ir.Shape(dimensions)

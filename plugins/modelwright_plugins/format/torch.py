@@ -1,0 +1,112 @@
+"""Hugging Face checkpoints (safetensors), run by PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelwright.api.format import Format
+from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.runner import Runner
+from modelwright.api.target import Target
+from modelwright.errors import MissingError, RecipeError
+from modelwright_plugins.format.checkpoint import describe_checkpoint, read_json, weight_files
+from modelwright_plugins.format.safetensors_header import BITS, not_finite, read_header
+from modelwright_plugins.text.tokenize import TOKENIZER_FILE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate")):
+    """A folder `from_pretrained` loads: config.json, safetensors weights, tokenizer."""
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with a config.json."""
+        return (path / "config.json").is_file()
+
+    def describe(self, path: Path, *, trust_remote_code: bool = False) -> ModelSpec:
+        """Task, pooling, length and dtype from the folder's JSON files and headers."""
+        return describe_checkpoint(path, trust_remote_code=trust_remote_code)
+
+    def fetch(self, source: str, *, revision: str | None, trust_remote_code: bool) -> Path:
+        """Download a hub repository's safetensors checkpoint into the Hugging Face cache; its folder there.
+
+        Raises MissingError when the hub cannot be reached and the cache does not have it.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
+        try:
+            folder = snapshot_download(
+                source, revision=revision, allow_patterns=[*wanted, "*.py"] if trust_remote_code else wanted
+            )
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+            raise MissingError(
+                f"'{source}' is no folder here, and the model hub did not give it: {type(error).__name__}.",
+                where="model.path",
+                accepted="a folder, pkg://package/folder, or the id of a hub repository (owner/name)",
+                hint="check the spelling and the network, or download it first and give its folder",
+            ) from error
+        return Path(folder)
+
+    def check(self, path: Path, *, deep: bool = False) -> None:
+        """Headers against file sizes; `deep` also looks for NaN and infinity in the weights."""
+        if not read_json(path / "config.json"):
+            raise RecipeError(
+                "The folder has no config.json.", where=str(path), accepted="a Hugging Face folder"
+            )
+        for file in weight_files(path):
+            read_header(file)
+            for tensor, count in not_finite(file) if deep else ():
+                raise RecipeError(
+                    f"The weights hold {count:,} values that are NaN or infinite, first in '{tensor}'.",
+                    where=str(file),
+                    hint="use a checkpoint whose training did not diverge",
+                )
+
+    def size(self, path: Path) -> ModelSize:
+        """Parameters and bytes from the safetensors headers."""
+        entries = [entry for file in weight_files(path) for entry in read_header(file).values()]
+        return ModelSize(
+            parameters=sum(entry.elements for entry in entries),
+            weight_bytes=sum(entry.elements * BITS.get(entry.dtype, 8) // 8 for entry in entries),
+        )
+
+    def runner(self, model: Model, target: Target) -> Runner:
+        """PyTorch with the model's own dtype and default attention."""
+        from modelwright_plugins.format.torch_runner import TorchRunner
+
+        return TorchRunner(model, target)
+
+
+def load_checkpoint(model: Model, dtype: str | None = None, device_map: str | None = None) -> PreTrainedModel:
+    """Load a checkpoint for inference: safetensors only, its own code only if the recipe trusted it.
+
+    `dtype` is a torch dtype's name and defaults to the model's own; `device_map` goes to accelerate.
+    """
+    import torch
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    auto = AutoModelForSequenceClassification if model.spec.task == "classify" else AutoModel
+    loaded: PreTrainedModel = auto.from_pretrained(
+        model.path,
+        dtype=getattr(torch, dtype or model.spec.dtype),
+        device_map=device_map,
+        use_safetensors=True,
+        trust_remote_code=model.spec.trust_remote_code,
+        local_files_only=True,
+    )
+    return loaded.eval()
+
+
+def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = False) -> None:
+    """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer."""
+    if (out / TOKENIZER_FILE).exists():
+        return
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(
+        source, trust_remote_code=trust_remote_code, local_files_only=True
+    ).save_pretrained(out)

@@ -1,0 +1,1 @@
+"""Text in, vectors out: what the runners of every text encoder share."""
