@@ -1,0 +1,51 @@
+"""Peak memory of serving a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import Field
+
+from modelwright.api.metric import Interval, Metric, MetricContext, Observation, Value
+from modelwright.api.model import Model
+from modelwright.api.runner import Runner
+from modelwright.process.memory import peak_rss
+
+
+class Memory(Metric, name="memory", group="alone", figures=("peak",)):
+    """Peak resident memory, in bytes, of a process that loads the model and runs one batch.
+
+    ::
+
+        memory: {batch: 16, length: 128}
+
+    The whole process counts, libraries included: it is what a server pays.
+    """
+
+    batch: int = Field(16, ge=1, description="Texts in the batch.")
+    length: int = Field(128, ge=1, description="Tokens per text.")
+
+    def observe(self, model: Model, runner: Runner | None, ctx: MetricContext) -> Iterator[Observation]:
+        """One round: the peak of this process."""
+        assert runner is not None
+        runner.infer(runner.sample(self.batch, min(self.length, model.spec.max_length), ctx.seed))
+        yield {"bytes": peak_rss()}
+
+    def compare(
+        self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
+    ) -> list[Value]:
+        """Bytes of both, and how many times smaller."""
+        return [bytes_value("memory.peak", baseline[0]["bytes"], candidate[0]["bytes"])]
+
+
+def bytes_value(name: str, before: int, after: int) -> Value:
+    """A figure in bytes, smaller being better."""
+    return Value(
+        name=name,
+        unit="bytes",
+        better="lower",
+        baseline=Interval.exactly(before),
+        candidate=Interval.exactly(after),
+        difference=Interval.exactly(after / before - 1),
+        ratio=Interval.exactly(before / after),
+    )
