@@ -1,0 +1,64 @@
+"""Change the floating-point type of the weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model, ModelSize
+from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.errors import StageError
+from modelwright_plugins.text.companions import copy_companions
+
+NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+class CastDtype(
+    Stage,
+    name="cast.dtype",
+    takes="torch",
+    gives="torch",
+    fidelity="approximate",
+    requires=("torch", "transformers"),
+):
+    """Store a checkpoint in another floating-point type.
+
+    ::
+
+        cast: {use: cast.dtype, dtype: bf16}
+
+    bf16 has the range of fp32 with 8 bits of precision; fp16 has 11 bits and overflows past 65,504 (IEEE
+    754 binary16). Raises StageError when a weight would overflow.
+    """
+
+    dtype: Literal["fp32", "bf16", "fp16"] = Field(description="The type to store the weights in.")
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """The weights twice, and the result once."""
+        width = 4 if self.dtype == "fp32" else 2
+        result = ModelSize(parameters=size.parameters, weight_bytes=size.parameters * width)
+        return Footprint(
+            memory_bytes=450 * MIB + 2 * size.weight_bytes + result.weight_bytes,
+            disk_bytes=result.weight_bytes + 2 * MIB,
+            result=result,
+        )
+
+    def run(self, model: Model, ctx: StageContext) -> None:
+        """Load in the new type, check for overflow, save."""
+        import torch
+
+        from modelwright_plugins.format.torch import load_checkpoint
+
+        checkpoint = load_checkpoint(model, dtype=NAMES[self.dtype])
+        for name, parameter in checkpoint.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise StageError(
+                    f"The weight '{name}' does not fit into {self.dtype}: it would become infinite.",
+                    where="stages.….dtype",
+                    accepted="bf16, whose range is that of fp32",
+                )
+        checkpoint.save_pretrained(ctx.out)
+        copy_companions(model.path, ctx.out)
+        ctx.describe(dtype=NAMES[self.dtype])

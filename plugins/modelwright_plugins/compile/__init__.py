@@ -1,0 +1,1 @@
+"""Stages that optimize a graph for its runtime."""

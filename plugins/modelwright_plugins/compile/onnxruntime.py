@@ -1,0 +1,197 @@
+"""Optimize an ONNX graph for ONNX Runtime, by name or by measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, JsonValue
+
+from modelwright.api.context import StageContext
+from modelwright.api.metric import Value
+from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.errors import RecipeError, StageError
+from modelwright_plugins.compile.rewrites import (
+    drop_unattended_rows,
+    flatten_heads,
+    fuse_for_provider,
+    keep_norms_plain,
+    share_key_mask,
+)
+from modelwright_plugins.metric.latency import Latency
+from modelwright_plugins.metric.parity import Parity
+from modelwright_plugins.text.companions import copy_companions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Rewrite = Callable[["ir.Model", str], int]
+Variant = Literal["auto", "lean", "flat", "standard", "contrib", "extended"]
+
+
+def _exact(*rewrites: Callable[[ir.Model], int]) -> Rewrite:
+    """Several rewrites as one; how often any of them applied."""
+    return lambda model, provider: sum(rewrite(model) for rewrite in rewrites)
+
+
+# In the order in which `auto` prefers them when none is measurably faster.
+VARIANTS: dict[str, Rewrite | None] = {
+    "lean": _exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain),
+    "flat": _exact(drop_unattended_rows, share_key_mask, flatten_heads),
+    "standard": None,
+    "contrib": fuse_for_provider,
+    "extended": None,
+}
+BATCH, LENGTH = 1, 128
+
+
+class CompileOnnxRuntime(
+    Stage,
+    name="compile.onnxruntime",
+    takes="onnx",
+    gives="onnx",
+    fidelity="exact",
+    measures=True,
+    requires=("onnx", "onnxruntime", "onnxscript", "transformers"),
+):
+    """Rewrite a graph, quantized or not, into the form its execution provider runs fastest.
+
+    ::
+
+        compile: {use: compile.onnxruntime, variant: auto, data: docs}
+        compile: {use: compile.onnxruntime, variant: lean}
+
+    Variants: `standard` is the graph as it comes. `flat` uses the 3-D form of `Attention`, one shared key
+    mask, and none of the exporter's guards. `lean` also keeps residual additions apart from normalization,
+    whose fused CPU kernel is slow. `contrib` uses ONNX Runtime's own fused operators. `extended` is
+    `standard` after ONNX Runtime's offline optimization at that level.
+
+    `auto` builds all that apply, measures each in a process of its own against the first, and keeps the
+    fastest whose parity with the input holds and whose speed-up clears the 95 % interval; else the first of
+    lean, flat, standard, contrib, extended that holds parity. A named variant measures nothing, so its
+    result does not depend on the machine. Thread settings are the manifest's, not the graph's.
+    """
+
+    variant: Variant = Field("auto", description="Which form; auto measures.")
+    data: str | None = Field(None, description="Data set whose validation split auto checks parity on.")
+    # An int8 graph rounds differently once operators are fused, by as much as quantizing it did.
+    parity: float = Field(0.99, gt=0, le=1, description="Least mean cosine with the input graph for auto.")
+    rounds: int = Field(5, ge=3, description="Turns each variant takes in auto.")
+
+    def decides_by_measuring(self) -> bool:
+        """Only `auto` does."""
+        return self.variant == "auto"
+
+    def check(self, spec: ModelSpec) -> None:
+        """`auto` needs data."""
+        if self.variant == "auto" and self.data is None:
+            raise RecipeError(
+                "compile.onnxruntime with variant auto checks parity, and no data set is named for it.",
+                where="stages.….data",
+                hint="name a data set of the recipe (data: docs), or a variant (variant: lean)",
+            )
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """The graph and two rewritten copies of it."""
+        return Footprint(
+            memory_bytes=330 * MIB + 4 * size.weight_bytes,
+            disk_bytes=size.weight_bytes + 2 * MIB,
+            result=size,
+        )
+
+    def run(self, model: Model, ctx: StageContext) -> None:
+        """Build one variant, or all and keep the best."""
+        names = list(VARIANTS) if self.variant == "auto" else [str(self.variant)]
+        built = self._build(model, ctx, names)
+        if self.variant != "auto" and not built:
+            raise StageError(
+                f"The variant '{self.variant}' does not apply: its patterns are not in this graph.",
+                where="stages.….variant",
+                accepted="standard, extended, or auto",
+            )
+        chosen = next(iter(built)) if len(built) == 1 else self._fastest(model, ctx, built)
+        ctx.record("variant", chosen)
+        for file in built[chosen].path.iterdir():
+            if file.is_file() and not (ctx.out / file.name).exists():
+                file.rename(ctx.out / file.name)
+        copy_companions(model.path, ctx.out)
+        ctx.describe(dtype=model.spec.dtype)
+
+    def _build(self, model: Model, ctx: StageContext, names: list[str]) -> dict[str, Model]:
+        from modelwright_plugins.format.onnx_graph import load_graph, save_graph
+
+        ctx.describe(dtype=model.spec.dtype)
+        built = {}
+        for index, name in enumerate(names):
+            ctx.progress(index, len(names), f"building {name}")
+            graph = load_graph(model.path)
+            rewrite = VARIANTS[name]
+            if rewrite is not None and rewrite(graph, ctx.target.provider) == 0:
+                ctx.log.info("variant %s does not apply", name)
+                continue
+            folder = ctx.scratch(name)
+            save_graph(graph, folder)
+            if name == "extended":
+                _optimize_offline(folder, ctx.target.provider)
+            copy_companions(model.path, folder)
+            built[name] = ctx.model(folder)
+        return built
+
+    def _fastest(self, model: Model, ctx: StageContext, built: dict[str, Model]) -> str:
+        assert self.data is not None
+        ctx.progress(0, 1, f"measuring {len(built)} variants")
+        equal = ctx.measure(built, [Parity(data=self.data)], baseline=model)
+        cosines = {
+            name: _figure(values, "parity.cosine_mean").candidate.value for name, values in equal.items()
+        }
+        holding = {name: built[name] for name in built if cosines[name] >= self.parity}
+        if not holding:
+            raise StageError(
+                f"No variant keeps parity with the input; the best reaches {max(cosines.values()):.5f}.",
+                where="stages.….parity",
+                accepted=f"at least {self.parity}",
+            )
+        speed = ctx.measure(holding, [Latency(batch=(BATCH,), length=(LENGTH,), rounds=self.rounds)])
+        latency = {name: _figure(values, "latency.p50") for name, values in speed.items()}
+        chosen = next(iter(holding))
+        for name, value in latency.items():
+            ratio, best = value.ratio, latency[chosen].ratio
+            if ratio and best and ratio.low > 1 and ratio.value > best.value:
+                chosen = name
+        rows: list[JsonValue] = [
+            _row(name, cosines[name], latency.get(name), name == chosen) for name in built
+        ]
+        ctx.record("variants", rows)
+        return chosen
+
+
+def _optimize_offline(folder: Path, provider: str) -> None:
+    """Replace a graph by what ONNX Runtime makes of it at level `extended`."""
+    import onnxruntime as ort
+
+    from modelwright_plugins.format.onnx import GRAPH_FILE
+    from modelwright_plugins.format.onnx_graph import load_graph, save_graph
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=[provider])
+    (folder / "optimized.onnx").replace(folder / GRAPH_FILE)
+    save_graph(load_graph(folder), folder)
+
+
+def _figure(values: list[Value], name: str) -> Value:
+    return next(value for value in values if value.name == name)
+
+
+def _row(name: str, cosine: float, latency: Value | None, chosen: bool) -> dict[str, JsonValue]:
+    row: dict[str, JsonValue] = {"variant": name, "cosine mean": round(cosine, 6)}
+    if latency and latency.ratio:
+        row["ms"] = round(latency.candidate.value, 3)
+        row["times faster than the first"] = round(latency.ratio.value, 3)
+        row["95 % interval"] = f"{latency.ratio.low:.3f} – {latency.ratio.high:.3f}"
+    row["kept"] = "yes" if chosen else ""
+    return row

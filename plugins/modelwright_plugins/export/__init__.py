@@ -1,0 +1,1 @@
+"""Stages that take a model to another format."""

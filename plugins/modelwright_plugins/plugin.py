@@ -1,0 +1,93 @@
+"""The built-in plugin: registers everything in this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modelwright.api.dataset import Dataset
+from modelwright.api.format import Format
+from modelwright.api.metric import Metric
+from modelwright.api.publisher import Publisher
+from modelwright.api.stage import Stage
+from modelwright.hookspecs import hookimpl
+from modelwright_plugins.cast.dtype import CastDtype
+from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
+from modelwright_plugins.dataset.csv import Csv
+from modelwright_plugins.dataset.huggingface import HuggingFace
+from modelwright_plugins.dataset.jsonl import Jsonl
+from modelwright_plugins.dataset.parquet import Parquet
+from modelwright_plugins.dataset.python_docs import PythonDocs
+from modelwright_plugins.dataset.text_files import TextFiles
+from modelwright_plugins.export.onnx import ExportOnnx
+from modelwright_plugins.export.openvino import ExportOpenVINO
+from modelwright_plugins.format.onnx import Onnx
+from modelwright_plugins.format.openvino import OpenVINO
+from modelwright_plugins.format.torch import Torch
+from modelwright_plugins.metric.accuracy import Accuracy
+from modelwright_plugins.metric.fusion import Fusion
+from modelwright_plugins.metric.latency import Latency
+from modelwright_plugins.metric.memory import Memory
+from modelwright_plugins.metric.parity import Parity
+from modelwright_plugins.metric.retrieval import Retrieval
+from modelwright_plugins.metric.similarity import Similarity
+from modelwright_plugins.metric.size import Size
+from modelwright_plugins.metric.throughput import Throughput
+from modelwright_plugins.publish.local import Local
+from modelwright_plugins.quantize.nncf import QuantizeNNCF
+from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
+
+
+@hookimpl
+def modelwright_formats() -> Iterable[type[Format]]:
+    """Formats and their runners."""
+    yield Torch
+    yield Onnx
+    yield OpenVINO
+
+
+@hookimpl
+def modelwright_stages() -> Iterable[type[Stage]]:
+    """Stages."""
+    yield CastDtype
+    yield CompileOnnxRuntime
+    yield ExportOnnx
+    yield ExportOpenVINO
+    yield QuantizeNNCF
+    yield QuantizeOnnxDynamic
+
+
+@hookimpl
+def modelwright_metrics() -> Iterable[type[Metric]]:
+    """Metrics."""
+    yield Accuracy
+    yield Fusion
+    yield Latency
+    yield Memory
+    yield Parity
+    yield Retrieval
+    yield Similarity
+    yield Size
+    yield Throughput
+
+
+@hookimpl
+def modelwright_datasets() -> Iterable[type[Dataset]]:
+    """Data sets."""
+    yield Csv
+    yield HuggingFace
+    yield Jsonl
+    yield Parquet
+    yield PythonDocs
+    yield TextFiles
+
+
+@hookimpl
+def modelwright_publishers() -> Iterable[type[Publisher]]:
+    """Publishers."""
+    yield Local
+
+
+@hookimpl
+def modelwright_config() -> Iterable[str]:
+    """The shipped recipes, models, targets and validations."""
+    yield "pkg://modelwright_conf"
