@@ -35,6 +35,7 @@ from modelwright_plugins.metric.throughput import Throughput
 from modelwright_plugins.publish.local import Local
 from modelwright_plugins.quantize.nncf import QuantizeNNCF
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
+from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 
 
 @hookimpl
@@ -54,6 +55,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield ExportOpenVINO
     yield QuantizeNNCF
     yield QuantizeOnnxDynamic
+    yield QuantizeOnnxStatic
 
 
 @hookimpl

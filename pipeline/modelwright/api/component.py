@@ -47,6 +47,11 @@ class Component(BaseModel):
         names = [Requirement(text).name for text in cls.requires]
         return {name: found for name in names if (found := installed_version(name)) is not None}
 
+    def data_names(self) -> tuple[str, ...]:
+        """The data sets of the recipe that fields named `data`, or ending in `_data`, refer to."""
+        fields = [key for key in type(self).model_fields if key == "data" or key.endswith("_data")]
+        return tuple(name for key in fields if isinstance(name := getattr(self, key), str))
+
     @classmethod
     def summary(cls) -> str:
         """The first sentence of the docstring."""

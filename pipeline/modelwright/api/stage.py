@@ -98,9 +98,3 @@ class Stage(Component):
         return Footprint(
             memory_bytes=300 * MIB + 3 * size.weight_bytes, disk_bytes=size.weight_bytes, result=size
         )
-
-    def data_names(self) -> tuple[str, ...]:
-        """The data sets of the recipe that the parameters name."""
-        fields = type(self).model_fields
-        named = [getattr(self, key) for key in fields if key == "data" or key.endswith("_data")]
-        return tuple(name for name in named if isinstance(name, str))

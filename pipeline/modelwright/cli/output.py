@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from modelwright.report.units import NARROW
+
 
 def say(text: str = "") -> None:
-    """Print one line."""
-    print(text)  # noqa: T201
+    """Print one line, with plain spaces only, so that logs can be searched."""
+    print(text.replace(NARROW, " "))  # noqa: T201
 
 
 def is_terminal() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from modelwright.api.dataset import Split
 from modelwright.api.model import ModelSpec
 from modelwright.api.stage import Stage
 from modelwright.errors import RecipeError
@@ -39,9 +40,9 @@ def check_data(registry: Registry, recipe: Recipe) -> None:
         where = recipe.origin.of(f"data.{name}")
         registry.datasets.require(dataset.name, where)
         dataset.check()
+    read: set[tuple[str, Split]] = set()
     for key, metric in recipe.metrics.items():
-        named = getattr(metric, "data", None)
-        if metric.columns and isinstance(named, str):
+        for named in metric.data_names():
             missing = metric.columns - recipe.datasets[named].columns()
             if missing:
                 raise RecipeError(
@@ -50,6 +51,9 @@ def check_data(registry: Registry, recipe: Recipe) -> None:
                     where=recipe.origin.of(f"validate.metrics.{key}"),
                     hint=f"map them: data.{named}.{min(missing)}=NAME_OF_THE_COLUMN",
                 )
+            if (named, metric.split) not in read:  # an empty split is better found before the steps ran
+                recipe.datasets[named].load(metric.split)
+                read.add((named, metric.split))
 
 
 def check_metrics(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:

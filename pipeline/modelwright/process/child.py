@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import json
@@ -30,20 +31,26 @@ def main() -> None:
         module, _, name = job["handler"].partition(":")
         result: Any = getattr(importlib.import_module(module), name)(job["payload"], channel)
     except ModelwrightError as error:
-        traceback.print_exc()
         channel.send("error", expected=error.to_dict())
+        _log_traceback()
     except OSError as error:
-        traceback.print_exc()
         channel.send("error", **_of_os_error(error))
+        _log_traceback()
     except BaseException:  # the one boundary that marks a job failed; the parent raises what it is told
-        traceback.print_exc()
         channel.send("error", traceback=traceback.format_exc())
+        _log_traceback()
     else:
         channel.send("done", result=result, peak_memory=peak_rss(), seconds=time.perf_counter() - started)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     # Native thread pools may hang or crash while they are torn down; the result is already out.
     os._exit(0)
+
+
+def _log_traceback() -> None:
+    """Write the traceback to the log, which may lie on a disk that is full."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 def _of_os_error(error: OSError) -> dict[str, Any]:

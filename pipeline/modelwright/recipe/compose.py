@@ -159,6 +159,8 @@ def _check_file(path: Path) -> None:
 
 def _explain(error: Exception, registry: Registry, overrides: Sequence[str], file: Path) -> RecipeError:
     """The RecipeError for what Hydra, OmegaConf or YAML refused."""
+    from hydra.errors import OverrideParseException
+
     if isinstance(error, yaml.YAMLError):
         return _yaml_error(error, file)
     text = str(error)
@@ -172,6 +174,12 @@ def _explain(error: Exception, registry: Registry, overrides: Sequence[str], fil
         )
     if found := re.search(r"(?:Could not find|In '[^']*': Could not find) '(?:[^']*/)?(\w+)/([^'/]+)'", text):
         return _no_option(found[1], found[2], available(registry, found[1]))
+    if isinstance(error, OverrideParseException):
+        return RecipeError(
+            f"The override '{error.override}' does not parse: {text.partition(chr(10))[0]}.",
+            where="the command line",
+            accepted="KEY=VALUE, +KEY=VALUE, ~KEY; lists and mappings quoted for the shell: 'KEY={a: 1}'",
+        )
     first = text.partition("\nConfig search path")[0].strip()
     return RecipeError(
         "The recipe cannot be composed: " + " ".join(first.split()),

@@ -167,11 +167,9 @@ def _check_gates(recipe: Recipe) -> None:
 
 
 def _check_data(recipe: Recipe, path: str, component: Component) -> None:
-    for field in type(component).model_fields:
-        if field == "data" or field.endswith("_data"):
-            name = getattr(component, field)
-            if isinstance(name, str) and name not in recipe.datasets:
-                raise _no_dataset(recipe, f"{path}.{field}", name)
+    for name in component.data_names():
+        if name not in recipe.datasets:
+            raise _no_dataset(recipe, f"{path}.data", name)
 
 
 def _no_dataset(recipe: Recipe, path: str, name: str) -> RecipeError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from modelwright.api.metric import Value
 from modelwright.recipe.schema import Amount, Gate
 from modelwright.report.model import GateResult
-from modelwright.report.units import quantity
+from modelwright.report.units import NARROW, quantity
 
 
 def judge(gates: Mapping[str, Gate], values: Sequence[Value]) -> list[GateResult]:
@@ -99,5 +99,6 @@ def _in_words(condition: str, limit: float | Amount, found: Sequence[Value]) -> 
     if isinstance(limit, Amount):
         return f"{condition.replace('_at_most', 's')} at most {limit}"
     if condition in ("at_least", "at_most"):
-        return f"{condition.replace('_', ' ')} {quantity(limit, found[0].unit if found else '')}"
+        written = quantity(limit, found[0].unit if found else "").replace(NARROW, " ")
+        return f"{condition.replace('_', ' ')} {written}"
     return f"at least {limit:g} times {'faster' if condition == 'faster_by' else 'smaller'}"

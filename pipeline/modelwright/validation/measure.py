@@ -21,7 +21,7 @@ from modelwright.process.worker import Message, Worker
 from modelwright.registry import Registry
 from modelwright.store.store import Store
 from modelwright.validation.observations import read_observation
-from modelwright.validation.observe import HANDLER, NEXT, dataset_names, job
+from modelwright.validation.observe import HANDLER, NEXT, job
 
 Listener = Callable[[str], None]
 
@@ -154,7 +154,7 @@ class Measuring:
                 "model": model.digest,
                 "spec": model.spec.model_dump(mode="json"),
                 "metric": [metric.name, metric.model_dump(mode="json"), source_digest(type(metric))],
-                "data": {name: self.datasets[name].digest() for name in dataset_names(metric)},
+                "data": {name: self.datasets[name].digest() for name in metric.data_names()},
                 "format": [format_.name, format_.versions(), source_digest(format_)],
                 "target": self.target.model_dump(mode="json"),
                 "hardware": fingerprint(),

@@ -32,7 +32,7 @@ def observe(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
         target, payload["seed"], format_, {
             (name, metric.split): datasets[name].load(metric.split)
             for metric in metrics.values()
-            for name in dataset_names(metric)
+            for name in metric.data_names()
         },
     )  # fmt: skip
     needs_runner = any(metric.needs_runner for metric in metrics.values())
@@ -58,12 +58,6 @@ def observe(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     return {"runtime": runner.describe() if runner else {}, "records": records}
 
 
-def dataset_names(component: Metric) -> list[str]:
-    """The data sets of the recipe that a metric's fields name."""
-    fields = [key for key in type(component).model_fields if key == "data" or key.endswith("_data")]
-    return [name for key in fields if isinstance(name := getattr(component, key), str)]
-
-
 def job(
     model: Model,
     metrics: dict[str, Metric],
@@ -75,7 +69,7 @@ def job(
     in_turns: bool,
 ) -> dict[str, Any]:
     """The payload of `observe`."""
-    named = {name for metric in metrics.values() for name in dataset_names(metric)}
+    named = {name for metric in metrics.values() for name in metric.data_names()}
     return {
         "path": str(model.path),
         "spec": model.spec.model_dump(mode="json"),

@@ -1,0 +1,154 @@
+"""Wrong recipes: refused before anything is read or written, in words that help."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.core.bench import RECIPE, Bench, in_process
+
+EXPECTED = [
+    ("misspelt stage", {"stages": {"a": {"use": "toy.scal"}}}, 2, ["no stage 'toy.scal'", "did you mean 'toy.scale'?"]),
+    ("misspelt key", {"stages": {"a": {"use": "toy.scale", "facto": 2}}}, 2, ["'facto' is not a key of stages.a", "did you mean 'factor'?", "toy.yaml"]),
+    ("wrong type", {"stages": {"a": {"use": "toy.scale", "factor": "much"}}}, 2, ["stages.a.factor cannot be 'much'"]),
+    ("out of range", {"stages": {"a": {"use": "toy.scale", "factor": -1}}}, 2, ["stages.a.factor cannot be -1"]),
+    ("missing key", {"stages": {"a": {"use": "toy.broken"}}}, 2, ["stages.a lacks 'how'"]),
+    ("no use", {"stages": {"a": {"factor": 2}}}, 2, ["'a' in stages says no 'use'"]),
+    ("no stages", {"stages": {}}, 2, ["stages cannot be {}"]),
+    ("unknown top-level key", {"stagse": {}}, 2, ["'stagse' is not a key of the recipe", "did you mean 'stages'?"]),
+    ("missing model path", {"model": {"path": "modle"}}, 2, ["no model at 'modle'", "did you mean 'model'?"]),
+    ("model path is a file", {"model": {"path": "docs.jsonl"}}, 2, ["model.path is a file"]),
+    ("package of the model missing", {"model": {"path": "pkg://nobody_has_this/model"}}, 4, ["'nobody_has_this'", "pip install --no-deps nobody-has-this"]),
+    ("formats that do not join", {"stages": {"a": {"use": "export.onnx"}}}, 2, ["takes torch, and the model gives bag", "a stage that takes bag"]),
+    ("a package is missing", {"stages": {"a": {"use": "toy.rare"}}}, 4, ["needs not-installed-anywhere>=1", "pip install 'toy-plugin[rare]'"]),
+    ("tag needed", {"stages": {"a": {"use": "toy.after_int8"}}}, 2, ["needs a model that is int8"]),
+    ("tag refused", {"stages": {"a": {"use": "toy.int8"}, "b": {"use": "toy.int8"}}}, 2, ["cannot follow a step that makes the model int8"]),
+    ("after nothing", {"stages": {"a": {"use": "toy.scale"}, "b": {"use": "toy.scale", "after": "c"}}}, 2, ["no step 'c' to follow"]),
+    ("after in a circle", {"stages": {"z": {"use": "toy.scale"}, "a": {"use": "toy.scale", "after": "b"}, "b": {"use": "toy.scale", "after": "a"}}}, 2, ["follow each other in a circle"]),
+    ("unknown data set", {"stages": {"a": {"use": "toy.scale", "data": "dosc"}}}, 2, ["no data set 'dosc'", "did you mean 'docs'?"]),
+    ("unknown kind of data", {"data": {"docs": {"use": "jsonlines", "path": "docs.jsonl"}}}, 2, ["no dataset 'jsonlines'", "did you mean 'jsonl'?"]),
+    ("missing data file", {"data": {"docs": {"use": "jsonl", "path": "dosc.jsonl"}}}, 2, ["dosc.jsonl", "docs.jsonl"]),
+    ("gate without a condition", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk"}}}}, 2, ["a gate needs a condition"]),
+    ("gate on an unknown metric", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "sise.disk", "at_most": 1}}}}, 2, ["measures no 'sise'", "did you mean 'size'?"]),
+    ("gate on an unknown figure", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disc", "at_most": 1}}}}, 2, ["no figure 'disc'", "did you mean 'disk'?"]),
+    ("gate with a strange amount", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "rise_at_most": "a bit"}}}}, 2, ["give a share such as 2%"]),
+    ("metric of another task", {"validate": {"metrics": {"accuracy": {"data": "docs"}}}}, 2, ["lacks label", "map them"]),
+    ("unknown publisher", {"publish": {"use": "s3"}}, 2, ["no publisher 's3'"]),
+    ("a name that is a path", {"name": "../escape"}, 2, ["name cannot be '../escape'"]),
+    ("a reserved name", {"name": "sweeps"}, 2, ["taken by a folder"]),
+    ("a device that is not here", {"target": {"device": "cuda", "provider": "CUDAExecutionProvider"}}, 4, ["CUDA device", "target=cpu"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"), [case[1:] for case in EXPECTED], ids=[c[0] for c in EXPECTED]
+)
+def test_a_wrong_recipe_is_refused(bench: Bench, capsys, monkeypatch, changes, code, words):
+    monkeypatch.chdir(bench.root)
+    bench.write(**changes)
+    started = time.monotonic()
+    ended = in_process(capsys, "plan", "toy.yaml")
+    assert ended.code == code, ended.err
+    for word in words:
+        assert word in ended.err
+    assert time.monotonic() - started < 30  # a hang, not a speed
+    assert not any(bench.root.glob("artifacts/toy/*"))
+
+
+OVERRIDES = [
+    (["recipe=encoder-int9"], 2, ["no recipe 'encoder-int9'", "did you mean 'encoder-int8'?"]),
+    (["recipe=encoder-int8", "toy.yaml"], 2, ["Both a recipe file"]),
+    (["toy.yaml", "other.yaml"], 2, ["Several recipes are given"]),
+    ([], 2, ["No recipe is given", "encoder-int8"]),
+    (["tyo.yaml"], 2, ["no such recipe file", "did you mean 'toy.yaml'?"]),
+    (["toy.yaml", "sed=3"], 2, ["no key 'sed'", "did you mean 'seed'?", "override 'sed=3'"]),
+    (["toy.yaml", "stages.double.facto=3"], 2, ["'facto' is not a key", "override 'stages.double.facto=3'"]),
+    (["toy.yaml", "stages.duble.factor=3"], 2, ["'duble' in stages says no 'use'"]),
+    (["toy.yaml", "~stages.nothing"], 2, ["stages.nothing"]),
+    (["toy.yaml", "seed=1,2"], 2, ["seed"]),
+    (["toy.yaml", "seed={"], 2, ["seed={"]),
+    (["recipe=encoder-int8", "model=minlm"], 2, ["no model 'minlm'", "did you mean 'minilm'?"]),
+    (["recipe=encoder-int8", "model=local"], 2, ["'model.path' has no value", "model.path=…"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"), OVERRIDES, ids=[" ".join(case[0]) or "nothing" for case in OVERRIDES]
+)
+def test_a_wrong_command_line_is_refused(bench: Bench, capsys, monkeypatch, args, code, words):
+    monkeypatch.chdir(bench.root)
+    ended = in_process(capsys, "plan", *args)
+    assert ended.code == code, ended.err
+    for word in words:
+        assert word in ended.err
+
+
+FILES = {
+    "empty": (b"", "The recipe is empty"),
+    "only a comment": (b"# nothing\n", "The recipe is empty"),
+    "a list": (b"- a\n- b\n", "is a list, not a mapping"),
+    "broken": (b"name: [1, 2\nmodel: {", "The YAML does not parse"),
+    "not text": (b"name: \xff\xfe\x00", "not UTF-8"),
+    "its own default": (b"defaults:\n  - toy\n  - _self_\nname: x\n", "circle"),
+}
+
+
+@pytest.mark.parametrize("content", FILES, ids=list(FILES))
+def test_a_file_that_is_no_recipe_is_refused(bench: Bench, capsys, monkeypatch, content: str):
+    monkeypatch.chdir(bench.root)
+    written, words = FILES[content]
+    bench.recipe.write_bytes(written)
+    ended = in_process(capsys, "plan", "toy.yaml")
+    assert ended.code == 2
+    assert words in ended.err
+
+
+def test_two_defaults_that_lead_to_each_other_are_refused(bench: Bench, capsys, monkeypatch):
+    monkeypatch.chdir(bench.root)
+    (bench.root / "a.yaml").write_text("defaults:\n  - b\n  - _self_\n")
+    (bench.root / "b.yaml").write_text("defaults:\n  - a\n  - _self_\n")
+    ended = in_process(capsys, "plan", "a.yaml")
+    assert ended.code == 2
+    assert "circle" in ended.err
+
+
+def test_a_folder_for_a_recipe_is_refused(bench: Bench, capsys, monkeypatch):
+    monkeypatch.chdir(bench.root)
+    (bench.root / "dir.yaml").mkdir()
+    ended = in_process(capsys, "plan", "dir.yaml")
+    assert ended.code == 2
+    assert "The recipe is a folder" in ended.err
+
+
+def test_a_recipe_can_not_import_code(bench: Bench, capsys, monkeypatch):
+    monkeypatch.chdir(bench.root)
+    bench.write(stages={"a": {"_target_": "os.system", "command": "touch pwned"}})
+    assert in_process(capsys, "run", "toy.yaml").code == 2
+    assert not (bench.root / "pwned").exists()
+
+
+def test_a_refused_recipe_writes_nothing(bench: Bench):
+    before = sorted(bench.root.rglob("*"))
+    bench.write(stages={"a": {"use": "toy.scal"}})
+    assert bench.run().code == 2
+    assert sorted(bench.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_refusal_imports_no_torch(bench: Bench, command: str, tmp_path: Path):
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow" / "torch.py").write_text("raise SystemExit('torch was imported')")
+    bench.write(stages={"a": {"use": "toy.scal"}})
+    ended = bench.command(command, "toy.yaml", first_path=tmp_path / "shadow")
+    assert ended.code == 2
+    assert "torch was imported" not in ended.err + ended.out
+
+
+def test_steps_run_in_the_order_written_unless_they_say_after(bench: Bench, capsys, monkeypatch):
+    monkeypatch.chdir(bench.root)
+    stages = {**RECIPE["stages"], "between": {"use": "toy.scale", "after": "double"}}
+    bench.write(stages=stages)
+    ended = in_process(capsys, "plan", "toy.yaml")
+    assert ended.out.index("double") < ended.out.index("between") < ended.out.index("halve")

@@ -1,0 +1,215 @@
+"""Whole runs, from the command line, of a plugin that is not ours."""
+
+import json
+import re
+
+import pytest
+
+from tests.core.bench import Bench
+
+
+@pytest.fixture
+def released(bench: Bench) -> Bench:
+    ended = bench.run()
+    assert ended.code == 0, ended.err
+    return bench
+
+
+def test_a_run_releases_version_1_with_everything_in_it(released: Bench):
+    folder = released.artifacts / "toy" / "1"
+    assert {item.name for item in folder.iterdir()} == {
+        "model", "manifest.json", "recipe.yaml", "report.json", "report.html", "report.md", "junit.xml",
+        "README.md", "provenance.json", "samples.json",
+    }  # fmt: skip
+    manifest = released.manifest(1)
+    assert [step["name"] for step in manifest["steps"]] == ["double", "halve"]
+    assert manifest["steps"][0]["digest"] == manifest["steps"][1]["parent_digest"]
+    assert released.last_report()["verdict"] == "released"
+
+
+def test_the_provenance_names_model_files_and_input(released: Bench):
+    statement = json.loads((released.artifacts / "toy" / "1" / "provenance.json").read_text("utf-8"))
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
+    files = released.manifest(1)["files"]
+    assert {item["name"]: item["digest"]["sha256"] for item in statement["subject"]} == {
+        name: facts["sha256"] for name, facts in files.items() if name.startswith("model/")
+    }
+    dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert dependencies[0]["digest"]["sha256"] == released.manifest(1)["source"]["digest"]
+
+
+def test_the_same_run_again_takes_every_step_from_the_store_and_makes_no_version(released: Bench):
+    ended = released.run()
+    assert ended.code == 0
+    assert "unchanged: version 1" in ended.out
+    assert released.versions() == [1]
+    assert all(step["cached"] for step in released.last_report()["steps"])
+
+
+def test_another_parameter_reruns_from_that_step_on(released: Bench):
+    ended = released.run("stages.halve.factor=0.25")
+    assert ended.code == 0
+    assert [step["cached"] for step in released.last_report()["steps"]] == [True, False]
+    assert released.versions() == [1, 2]
+
+
+def test_editing_the_input_reruns_everything(released: Bench):
+    table = released.root / "model" / "tokenizer.json"
+    table.write_text(table.read_text("utf-8").replace("read", "reed"), "utf-8")
+    released.run()
+    assert [step["cached"] for step in released.last_report()["steps"]] == [False, False]
+
+
+def test_a_failed_gate_publishes_nothing_and_leaves_its_report(bench: Bench):
+    ended = bench.run("+validate.gates.tiny={metric: size.disk, at_most: 10}")
+    assert ended.code == 1
+    assert "FAIL  tiny: size.disk at most 10" in ended.out
+    assert "rejected: a gate failed, nothing was published" in ended.out
+    assert bench.versions() == []
+    report = bench.last_report()
+    assert report["verdict"] == "rejected"
+    assert [gate["passed"] for gate in report["gates"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason"),
+    [
+        ("{metric: size.disk, at: {batch: 3}, at_most: 1e9}", "not measured"),
+        ("{metric: parity.cosine_mean, drop_at_most: 1%}", "there is no baseline figure"),
+        ("{metric: parity.kl, at_most: 1}", "not measured"),
+    ],
+)
+def test_a_gate_whose_figure_was_not_measured_is_closed(bench: Bench, gate: str, reason: str):
+    ended = bench.run(f"+validate.gates.odd={gate}")
+    assert ended.code == 1
+    assert reason in ended.out
+    assert bench.versions() == []
+
+
+def test_no_bench_needs_evidence_and_then_measures_nothing(bench: Bench):
+    first = bench.run("--no-bench")
+    assert first.code == 4
+    assert "has evidence from this hardware" in first.err
+    assert bench.run().code == 0
+    again = bench.run("--no-bench")
+    assert again.code == 0
+    assert "measuring" not in again.out
+    assert any("Nothing was measured in this run" in note for note in bench.last_report()["notes"])
+
+
+def test_no_bench_refuses_a_damaged_version(released: Bench):
+    file = released.artifacts / "toy" / "1" / "samples.json"
+    file.chmod(0o644)
+    file.write_text("{}")
+    assert released.run("--no-bench").code == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("raise", "failed: ValueError: the toy broke"),
+        ("crash", "its process died with signal SIGSEGV"),
+        ("nothing", "wrote nothing"),
+        ("pickle", "wrote a pickle: extra.pkl"),
+    ],
+)
+def test_a_broken_stage_ends_with_3_and_a_report(bench: Bench, how: str, words: str):
+    bench.write(stages={"double": {"use": "toy.scale"}, "break": {"use": "toy.broken", "how": how}})
+    ended = bench.run()
+    assert ended.code == 3
+    assert words in ended.err
+    assert bench.versions() == []
+    report = bench.last_report()
+    assert report["verdict"] == "failed"
+    assert [step["name"] for step in report["steps"]] == ["double"]
+
+
+def test_each_step_keeps_its_log(released: Bench):
+    run = next((released.artifacts / "toy" / "runs").iterdir())
+    assert "scaling by 2.0" in (run / "logs" / "double.txt").read_text("utf-8")
+    assert "scaling by 0.5" in (run / "logs" / "halve.txt").read_text("utf-8")
+
+
+def test_parity_after_each_step_starts_anew_where_one_is_retrained(bench: Bench):
+    bench.write(
+        stages={
+            "first": {"use": "toy.scale"},
+            "train": {"use": "toy.retrain"},
+            "last": {"use": "toy.scale"},
+        }
+    )
+    assert bench.run().code == 0
+    parity = bench.last_report()["parity"]
+    assert [(item["step"], item["reference"]) for item in parity] == [
+        ("first", "the input"),
+        ("last", "train"),
+    ]
+
+
+def test_orchestration_is_a_small_part_of_a_run(bench: Bench):
+    bench.write(stages={"slow": {"use": "toy.scale", "seconds": 4.0}})
+    assert bench.run().code == 0
+    time = bench.last_report()["time"]
+    assert time["orchestration"] < 0.05 * time["total"]
+
+
+def test_verify_names_the_damaged_file(released: Bench):
+    assert released.command("verify", "--run").code == 0
+    file = released.artifacts / "toy" / "1" / "model" / "table.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(content)
+    ended = released.command("verify")
+    assert ended.code == 1
+    assert re.search(r"model/table\.safetensors was changed", ended.out)
+    assert released.command("promote", "toy", "1", "--to", "production").code == 2
+
+
+def test_compare_fails_when_b_regresses_past_a_gate_of_a(released: Bench):
+    assert released.run("validate.gates.parity.at_least=-1", "stages.halve.use=toy.retrain").code == 0
+    assert released.command("compare", "toy/1", "toy/2").code == 0
+    rejected = released.run("+validate.gates.tiny={metric: size.disk, at_most: 10}")
+    assert rejected.code == 1
+    run = max((released.artifacts / "toy" / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+    ended = released.command("compare", str(run), "toy/1")
+    assert ended.code == 1
+    assert "B fails A's gate 'tiny'" in ended.out
+
+
+def test_labels_move_between_versions(released: Bench):
+    released.run("stages.halve.factor=0.25")
+    assert "production is version 1" in released.command("promote", "toy", "1", "--to", "production").out
+    assert "(was version 1)" in released.command("promote", "toy", "2", "--to", "production").out
+    assert "production" in released.command("list").out
+    assert released.command("promote", "toy", "9", "--to", "production").code == 2
+
+
+def test_a_sweep_runs_every_combination_and_ends_with_one_table(bench: Bench):
+    ended = bench.command("run", "-m", "toy.yaml", "stages.halve.factor=0.5,0.25")
+    assert ended.code == 0, ended.err
+    assert bench.versions() == [1, 2]
+    table = ended.out[ended.out.rindex("verdict") :]
+    assert "stages.halve.factor=0.5" in table
+    assert "stages.halve.factor=0.25" in table
+
+
+def test_the_exit_code_of_a_sweep_is_its_worst(bench: Bench):
+    ended = bench.command("run", "-m", "toy.yaml", "validate.gates.parity.at_least=0.9,2")
+    assert ended.code == 1
+    assert bench.versions() == [1]
+
+
+def test_the_resolved_recipe_runs_to_the_same_result(released: Bench):
+    resolved = released.command("plan", "--resolved", "toy.yaml").out
+    released.recipe.write_text(resolved, "utf-8")
+    ended = released.run()
+    assert "unchanged: version 1" in ended.out
+
+
+def test_paths_may_be_unicode_and_hold_spaces(tmp_path):
+    bench = Bench(tmp_path / "Größe 東京 & more")
+    ended = bench.run("--artifacts", "Ärtefakte 1")
+    assert ended.code == 0, ended.err
+    assert (bench.root / "Ärtefakte 1" / "toy" / "1" / "manifest.json").is_file()
