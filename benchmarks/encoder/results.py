@@ -1,0 +1,141 @@
+"""The results as JSON and as a table in Markdown."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.encoder.entrants import Missing
+from benchmarks.encoder.load import QUIET_SHARE
+from benchmarks.encoder.measure import CELLS, Measured, Settings, Shares
+from benchmarks.encoder.texts import EVALUATED
+from modelwright.statistics import is_noisy, median_interval
+
+LEAST_COSINE = 0.99
+
+
+def cpu_model() -> str:
+    """The processor's name and the instructions that int8 and bf16 arithmetic depend on."""
+    file = Path("/proc/cpuinfo")
+    if not file.is_file():
+        return platform.processor() or platform.machine()
+    lines = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in lines.items()}
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+    flags = [name for name in wanted if name in facts.get("flags", "").split()]
+    name, family = facts.get("model name", platform.machine()), facts.get("cpu family", "?")
+    return f"{name}, family {family} ({', '.join(flags)})"
+
+
+def row(measured: Measured, baseline: Measured) -> dict[str, Any]:
+    """Everything about one contender, as plain data."""
+    cells = {}
+    for cell in CELLS:
+        turns, others = measured.turns[cell], baseline.turns[cell]
+        ms = median_interval(turns)
+        faster = median_interval([other / own for own, other in zip(turns, others, strict=True)])
+        cells[cell] = {
+            "ms": ms.model_dump(),
+            "faster": faster.model_dump(),
+            "noisy": is_noisy(ms),
+            "turns_ms": [round(value, 4) for value in turns],
+        }
+    mean = float(measured.cosines.mean())
+    return {
+        "name": measured.entrant.name,
+        "kind": measured.entrant.kind,
+        "runs": measured.runs,
+        "versions": measured.versions,
+        "size_bytes": measured.entrant.size_bytes,
+        "cosine": {"mean": mean, "min": float(measured.cosines.min()), "texts": EVALUATED},
+        "counts": mean >= LEAST_COSINE,
+        "cells": cells,
+    }
+
+
+def write(
+    measured: Sequence[Measured],
+    missing: Sequence[Missing],
+    settings: Settings,
+    others: Shares,
+    out: Path,
+    command: str,
+) -> str:
+    """Write `encoder.json` and `encoder.md` into `out`; returns the table.
+
+    `others` is the share of the CPUs that other processes used while each cell was measured.
+    """
+    document = {
+        "benchmark": "encoder",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "machine": {
+            "cpu": cpu_model(),
+            "cpus": os.cpu_count(),
+            "system": platform.platform(),
+            "cpu_share_of_others": others,
+        },
+        "settings": {"threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds},
+        "least_cosine": LEAST_COSINE,
+        "contenders": [row(item, measured[0]) for item in measured],
+        "missing": [item._asdict() for item in missing],
+    }
+    table = markdown(document)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "encoder.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (out / "encoder.md").write_text(table, encoding="utf-8")
+    return table
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table; a cell holds the median, its 95 % interval, and how many times faster than the baseline."""
+    machine, settings = document["machine"], document["settings"]
+    lines = [
+        "# Encoder in int8 on the CPU",
+        "",
+        f"{document['date']} · {machine['cpu']} · {machine['cpus']} CPUs, {settings['threads']} threads · "
+        f"`{document['command']}`",
+        "",
+        "Milliseconds from token ids to pooled embeddings, by batch x length: the median over "
+        f"{settings['rounds']} rounds with its 95 % interval, and the speed relative to PyTorch fp32 in the "
+        f"same round. `~` marks a wide interval. Cosine with PyTorch fp32 over {EVALUATED} docstrings.",
+        "",
+        busy_text(machine["cpu_share_of_others"]),
+        "",
+        f"| contender | {' | '.join(CELLS)} | cosine mean / min | MB | |",
+        f"|---|{'---|' * len(CELLS)}---|---|---|",
+    ]
+    for item in document["contenders"]:
+        cells = " | ".join(cell_text(item["cells"][cell]) for cell in CELLS)
+        cosine = f"{item['cosine']['mean']:.4f} / {item['cosine']['min']:.4f}"
+        remark = "" if item["counts"] else f"does not count: cosine below {document['least_cosine']}"
+        lines.append(f"| {item['name']} | {cells} | {cosine} | {item['size_bytes'] / 1e6:.1f} | {remark} |")
+    lines += ["", *(f"Not here: {item['name']}: {item['reason']}" for item in document["missing"])]
+    lines += ["", "Versions:", ""]
+    for item in document["contenders"]:
+        found = ", ".join(f"{name} {version}" for name, version in item["versions"].items())
+        lines.append(f"- {item['name']}: {item['runs']}; {found}")
+    return "\n".join(lines) + "\n"
+
+
+def busy_text(shares: Shares) -> str:
+    """Which cells were measured while other processes kept the machine busy."""
+    known = {cell: share for cell, share in shares.items() if share is not None}
+    if not known:
+        return "What else ran meanwhile is not known."
+    busy = [f"{cell} ({share:.0%})" for cell, share in known.items() if share > QUIET_SHARE]
+    if busy:
+        return f"**Other processes kept the CPUs busy during {', '.join(busy)}: measure those again.**"
+    return f"Other processes used at most {max(known.values()):.0%} of the CPUs meanwhile."
+
+
+def cell_text(cell: dict[str, Any]) -> str:
+    ms, faster = cell["ms"], cell["faster"]
+    digits = 2 if ms["value"] < 10 else 1 if ms["value"] < 100 else 0
+    interval = f"{ms['low']:.{digits}f}–{ms['high']:.{digits}f}"
+    return f"{'~' if cell['noisy'] else ''}{ms['value']:.{digits}f} ({interval}) **{faster['value']:.2f}×**"
