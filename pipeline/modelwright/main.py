@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelwright.engine.listener import Listener
 from modelwright.engine.run import RunResult, execute
-from modelwright.plan.plan import Plan, make_plan
+from modelwright.planning.plan import Plan, make_plan
 from modelwright.recipe.recipe import load_recipe
 from modelwright.registry import Registry
 from modelwright.store.workspace import Workspace

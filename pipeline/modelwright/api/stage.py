@@ -91,7 +91,11 @@ class Stage(Component):
         return self.measures
 
     def check(self, spec: ModelSpec) -> None:
-        """Raise RecipeError when this stage cannot take such a model. Runs in the plan."""
+        """Raise RecipeError when this stage cannot take such a model.
+
+        Runs in the plan, where format and tags are those of the steps before; the other fields are still
+        those of the recipe's input.
+        """
 
     def footprint(self, size: ModelSize) -> Footprint:
         """Predicted need, from the size of the model that comes in. The default suits a copy in memory."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from modelwright.cli.output import is_terminal, say
 from modelwright.engine.listener import Listener
-from modelwright.plan.plan import Plan
+from modelwright.planning.plan import Plan
 from modelwright.report.model import GateResult, StepResult
 from modelwright.report.units import disk, memory, quantity, seconds
 

@@ -15,7 +15,7 @@ from modelwright.api.target import Target
 from modelwright.artifact.artifact import Artifact
 from modelwright.digest import digest_folder
 from modelwright.errors import ModelwrightError
-from modelwright.plan.source import find_source
+from modelwright.planning.source import find_source
 from modelwright.recipe.origin import Origin
 from modelwright.recipe.recipe import Recipe, resolve
 from modelwright.registry import Registry

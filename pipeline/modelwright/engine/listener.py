@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modelwright.plan.plan import Plan
+from modelwright.planning.plan import Plan
 from modelwright.report.model import GateResult, StepResult
 
 

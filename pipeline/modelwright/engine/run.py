@@ -15,8 +15,8 @@ from modelwright.engine.steps import StepRunner
 from modelwright.engine.summary import ReportDraft
 from modelwright.engine.validate import validate
 from modelwright.errors import MissingError, ModelwrightError
-from modelwright.plan.hardware import fingerprint
-from modelwright.plan.plan import Plan
+from modelwright.planning.hardware import fingerprint
+from modelwright.planning.plan import Plan
 from modelwright.report.model import Report, Verdict
 from modelwright.report.write import write_report
 from modelwright.store.atomic import disk_errors

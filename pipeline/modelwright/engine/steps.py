@@ -10,7 +10,7 @@ from typing import Any
 from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
 from modelwright.engine.step import HANDLER
-from modelwright.plan.plan import Plan, PlannedStep, input_digest
+from modelwright.planning.plan import Plan, PlannedStep, input_digest
 from modelwright.process.worker import Message, Worker
 from modelwright.report.model import StepResult
 from modelwright.store.atomic import disk_errors

@@ -15,8 +15,8 @@ from modelwright.api.model import Model
 from modelwright.artifact.artifact import Artifact
 from modelwright.digest import digest_json
 from modelwright.engine.validate import BASELINE, CANDIDATE, Validated
-from modelwright.plan.hardware import describe_hardware
-from modelwright.plan.plan import Plan
+from modelwright.planning.hardware import describe_hardware
+from modelwright.planning.plan import Plan
 from modelwright.report.model import (
     DataSummary,
     Environment,

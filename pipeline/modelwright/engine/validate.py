@@ -9,7 +9,7 @@ from pathlib import Path
 from modelwright.api.metric import Metric, Value
 from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
-from modelwright.plan.plan import Plan
+from modelwright.planning.plan import Plan
 from modelwright.report.model import StepParity
 from modelwright.validation.measure import Measuring, Observed
 

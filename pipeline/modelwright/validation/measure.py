@@ -15,8 +15,8 @@ from modelwright.api.metric import Metric, Observation
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.digest import digest_json
-from modelwright.plan.hardware import fingerprint
-from modelwright.plan.key import source_digest
+from modelwright.planning.hardware import fingerprint
+from modelwright.planning.key import source_digest
 from modelwright.process.worker import Message, Worker
 from modelwright.registry import Registry
 from modelwright.store.store import Store

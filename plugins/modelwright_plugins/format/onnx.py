@@ -12,7 +12,7 @@ from modelwright.api.format import Format
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
-from modelwright.errors import RecipeError
+from modelwright.errors import MissingError, RecipeError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -25,9 +25,9 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
 
     def check(self, path: Path, *, deep: bool = False) -> None:
         """The graph parses and its external data are all there; `deep` also looks for NaN and infinity."""
+        graph = read_graph(path)
         from onnx import numpy_helper
 
-        graph = read_graph(path)
         for tensor in graph.graph.initializer:
             file, end = _external(tensor)
             if file and (not (path / file).is_file() or (path / file).stat().st_size < end):
@@ -43,9 +43,9 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
 
     def size(self, path: Path) -> ModelSize:
         """Initializers counted in the graph, their data unread."""
+        initializers = read_graph(path).graph.initializer
         from onnx import helper
 
-        initializers = read_graph(path).graph.initializer
         counts = [(int(np.prod(tensor.dims, dtype=np.int64)), tensor.data_type) for tensor in initializers]
         return ModelSize(
             parameters=sum(count for count, _ in counts),
@@ -67,8 +67,15 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
 
 def read_graph(path: Path) -> ModelProto:
     """The graph of a model folder without its external data. Raises RecipeError when it does not parse."""
-    import onnx
-    from google.protobuf.message import DecodeError
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ModuleNotFoundError as error:
+        raise MissingError(
+            "Reading a graph needs the package onnx; running it does not.",
+            where=str(path),
+            hint="pip install 'modelwright[cpu]'",
+        ) from error
 
     file = path / GRAPH_FILE
     if not file.is_file():

@@ -16,7 +16,7 @@ def run(args: argparse.Namespace) -> int:
     from importlib import metadata
 
     from modelwright import __version__
-    from modelwright.plan.hardware import describe_hardware
+    from modelwright.planning.hardware import describe_hardware
     from modelwright.registry import Registry
 
     registry = Registry.load()

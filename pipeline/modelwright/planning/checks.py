@@ -14,24 +14,24 @@ from modelwright.registry import Registry
 
 def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
     """Each step takes what the one before gives, in format and tags, and its packages are there."""
-    format_, tags, before = spec.format, set(spec.tags), "the model"
-    registry.formats.require(format_, recipe.origin.of("model.path"))
+    before = "the model"
+    registry.formats.require(spec.format, recipe.origin.of("model.path"))
     for name, stage in recipe.stages.items():
         where = recipe.origin.of(f"stages.{name}.use")
-        if stage.takes != format_:
+        if stage.takes != spec.format:
             raise RecipeError(
-                f"The step '{name}' ({stage.name}) takes {stage.takes}, and {before} gives {format_}.",
+                f"The step '{name}' ({stage.name}) takes {stage.takes}, and {before} gives {spec.format}.",
                 where=where,
-                accepted=f"a stage that takes {format_}: {_list(_taking(registry, format_))}",
-                hint=_bridge(registry, format_, stage.takes),
+                accepted=f"a stage that takes {spec.format}: {_list(_taking(registry, spec.format))}",
+                hint=_bridge(registry, spec.format, stage.takes),
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
-        _check_tags(name, stage, tags, where)
+        _check_tags(name, stage, set(spec.tags), where)
         stage.check(spec)
-        format_, before = stage.gives, f"the step '{name}'"
-        tags |= set(stage.adds)
-    registry.formats.require(format_, recipe.origin.of("stages"))
+        tags = tuple(sorted({*spec.tags, *stage.adds}))
+        spec, before = spec.model_copy(update={"format": stage.gives, "tags": tags}), f"the step '{name}'"
+    registry.formats.require(spec.format, recipe.origin.of("stages"))
 
 
 def check_data(registry: Registry, recipe: Recipe) -> None:

@@ -11,10 +11,10 @@ from modelwright.api.stage import Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import MissingError
-from modelwright.plan.checks import check_data, check_joins, check_metrics
-from modelwright.plan.hardware import check_target
-from modelwright.plan.key import step_key
-from modelwright.plan.source import find_source
+from modelwright.planning.checks import check_data, check_joins, check_metrics
+from modelwright.planning.hardware import check_target
+from modelwright.planning.key import step_key
+from modelwright.planning.source import find_source
 from modelwright.process.memory import total_memory
 from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry

@@ -10,7 +10,7 @@ from modelwright.api.component import Component
 from modelwright.api.stage import Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_file, digest_json
-from modelwright.plan.hardware import fingerprint
+from modelwright.planning.hardware import fingerprint
 from modelwright.registry import Distribution
 
 KEY_VERSION = 1
