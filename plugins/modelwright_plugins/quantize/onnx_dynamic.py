@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
@@ -20,15 +20,22 @@ class QuantizeOnnxDynamic(
     adds=("int8",),
     requires=("onnx", "onnxruntime"),
 ):
-    """Store weights in int8 and quantize activations while running; needs no data.
+    """Store weights in int8 and quantize activations while running.
 
     ::
 
-        quantize: {use: quantize.onnx_dynamic, per_channel: true, exclude: ["*/pooler/*"]}
+        quantize: {use: quantize.onnx_dynamic, per_channel: true, exclude: ["node_MatMul_68"]}
+        quantize: {use: quantize.onnx_dynamic, data: docs, smooth_quant_alpha: 0.85}
 
-    Weights of MatMul, Gemm and Gather become int8 (one scale per tensor, or per output channel), and
-    activations uint8 with a scale computed for each run (`DynamicQuantizeLinear`, `MatMulInteger`; ONNX
-    Runtime, Quantize ONNX models). `exclude` are node-name patterns that stay in floating point.
+    Weights of MatMul and Gemm become int8 (one scale per tensor, or per output channel), and activations
+    uint8 with a scale computed for each run (`DynamicQuantizeLinear`, `MatMulInteger`; ONNX Runtime,
+    Quantize ONNX models). Embedding tables, the weights of Gather, become int8 with a scale for each row.
+    `exclude` are node-name patterns that stay in floating point.
+
+    No data are needed. With `data`, `samples` texts of the calibration split move outlier channels from
+    activations into weights first (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), which makes the error
+    several times smaller for one multiplication per layer input. A run's scale covers its whole batch, so
+    padding is embedded as the text's first token, where that changes no output.
     """
 
     per_channel: bool = Field(True, description="One scale per output channel instead of one per tensor.")
@@ -39,6 +46,11 @@ class QuantizeOnnxDynamic(
         ("MatMul", "Gemm", "Gather"), min_length=1, description="Operator types to quantize."
     )
     exclude: tuple[str, ...] = Field((), description="Node-name patterns (fnmatch) that are left alone.")
+    data: str | None = Field(None, description="Data set whose calibration split smooths; null: none does.")
+    samples: int = Field(128, ge=1, description="Texts to smooth with.")
+    smooth_quant_alpha: float = Field(
+        0.85, ge=0, le=1, description="How much of an outlier moves into the weights; needs data."
+    )
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its quantized copy and the serialization of both; a quarter of the bytes remain."""
@@ -50,22 +62,43 @@ class QuantizeOnnxDynamic(
         )
 
     def run(self, model: Model, ctx: StageContext) -> None:
-        """Quantize and save."""
+        """Smooth, quantize and save."""
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        from modelwright_plugins.quantize.onnx_nodes import finish, matching, prepared
+        from modelwright_plugins.format.onnx import GRAPH_FILE
+        from modelwright_plugins.format.onnx_graph import load_graph, save_graph
+        from modelwright_plugins.quantize.calibration import text_batches
+        from modelwright_plugins.quantize.embedding_rows import quantize_embeddings
+        from modelwright_plugins.quantize.onnx_nodes import loaded, matching, operators_of, prepared
+        from modelwright_plugins.quantize.padding import embed_first_token_as_padding
+        from modelwright_plugins.quantize.smooth_quant import smooth
 
         copy_companions(model.path, ctx.out)
-        scratch = ctx.scratch("quantize")
-        prepared(model.path, scratch / "input.onnx")
-        quantize_dynamic(
-            str(scratch / "input.onnx"),
-            str(scratch / "output.onnx"),
-            op_types_to_quantize=list(self.operators),
-            nodes_to_exclude=matching(scratch / "input.onnx", self.exclude, "stages.….exclude"),
-            per_channel=self.per_channel,
-            reduce_range=self.reduce_range,
-            weight_type=QuantType.QInt8,
-        )
-        ctx.record("operators", finish(scratch / "output.onnx", ctx.out))
+        graph = load_graph(model.path)
+        excluded = matching(graph, self.exclude, "stages.….exclude")
+        passes: dict[str, JsonValue] = {
+            "padding embedded as first token": embed_first_token_as_padding(graph)
+        }
+        if self.data is not None:
+            batches = text_batches(model, ctx, self.data, "calibration", self.samples)
+            passes["inputs smoothed"] = smooth(graph, batches, self.smooth_quant_alpha, frozenset(excluded))
+        if "Gather" in self.operators:
+            passes["embedding tables"] = quantize_embeddings(graph, frozenset(excluded))
+        ctx.record("passes", passes)
+        operators = [operator for operator in self.operators if operator != "Gather"]
+        if operators:
+            scratch = ctx.scratch("quantize")
+            quantize_dynamic(
+                str(prepared(graph, scratch)),
+                str(scratch / "output.onnx"),
+                op_types_to_quantize=operators,
+                nodes_to_exclude=excluded,
+                per_channel=self.per_channel,
+                reduce_range=self.reduce_range,
+                weight_type=QuantType.QInt8,
+                use_external_data_format=(scratch / f"{GRAPH_FILE}.data").exists(),
+            )
+            graph = loaded(scratch / "output.onnx")
+        ctx.record("operators", operators_of(graph))
+        save_graph(graph, ctx.out)
         ctx.describe(dtype="int8")

@@ -6,38 +6,43 @@ import fnmatch
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from modelwright.errors import StageError
+from modelwright.errors import StageError, did_you_mean
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
-def prepared(folder: Path, file: Path) -> None:
-    """Write the graph of a model folder to `file` as the quantizers take it.
+def prepared(model: ir.Model, folder: Path) -> Path:
+    """Write a graph into `folder` as the quantizers take it; the file.
 
     Initializers lose their `value_info`: the quantizers transpose weights in place and then trip over the
-    shapes recorded before.
+    shapes recorded before. The graph is marked as prepared, or the quantizers warn that it is not.
     """
     import onnx
 
     from modelwright_plugins.format.onnx import GRAPH_FILE
+    from modelwright_plugins.format.onnx_graph import save_graph
 
-    graph = onnx.load(str(folder / GRAPH_FILE))
-    names = {initializer.name for initializer in graph.graph.initializer}
-    kept = [info for info in graph.graph.value_info if info.name not in names]
-    del graph.graph.value_info[:]
-    graph.graph.value_info.extend(kept)
-    onnx.save(graph, str(file), save_as_external_data=graph.ByteSize() > 1_800_000_000)
+    save_graph(model, folder)
+    file = folder / GRAPH_FILE
+    proto = onnx.load(str(file), load_external_data=False)
+    names = {initializer.name for initializer in proto.graph.initializer}
+    kept = [info for info in proto.graph.value_info if info.name not in names]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
+    onnx.helper.set_model_props(proto, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    file.write_bytes(proto.SerializeToString())
+    return file
 
 
-def matching(file: Path, patterns: Sequence[str], where: str) -> list[str]:
+def matching(model: ir.Model, patterns: Sequence[str], where: str) -> list[str]:
     """Names of the nodes that match any pattern. Raises StageError for a pattern that matches none."""
-    import onnx
-
-    if not patterns:
-        return []
-    names = [node.name for node in onnx.load(str(file), load_external_data=False).graph.node]
-    found: list[str] = []
+    names = [str(node.name) for node in model.graph]
+    found: set[str] = set()
     for pattern in patterns:
         hits = fnmatch.filter(names, pattern)
         if not hits:
@@ -45,18 +50,30 @@ def matching(file: Path, patterns: Sequence[str], where: str) -> list[str]:
                 f"The pattern '{pattern}' matches no node of the graph.",
                 where=where,
                 accepted=f"patterns over names such as {', '.join(names[:3])}",
+                hint=did_you_mean(pattern, names),
             )
-        found += hits
-    return sorted(set(found))
+        found.update(hits)
+    return sorted(found)
 
 
-def finish(file: Path, out: Path) -> dict[str, JsonValue]:
-    """Save a quantized graph into `out` without traces of how it was made; its operators by type."""
+def constant_layers(model: ir.Model, operators: Sequence[str]) -> list[str]:
+    """Names of the nodes of these types whose second input is constant."""
+    return [
+        str(node.name)
+        for node in model.graph
+        if node.op_type in operators and node.inputs[1] is not None and node.inputs[1].const_value is not None
+    ]
+
+
+def loaded(file: Path) -> ir.Model:
+    """The graph that a quantizer wrote."""
     import onnx_ir
-
-    from modelwright_plugins.format.onnx_graph import save_graph
 
     model = onnx_ir.load(str(file))
     onnx_ir.external_data.load_to_model(model)
-    save_graph(model, out)
+    return model
+
+
+def operators_of(model: ir.Model) -> dict[str, JsonValue]:
+    """How often each operator occurs."""
     return dict(Counter(node.op_type for node in model.graph))

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from modelwright.api.model import Model
+from modelwright_plugins.export.onnx import ExportOnnx
+from tests.plugins.stage_context import FolderContext
+from tests.plugins.tiny_bert import save_tiny_bert
+
+LABELS = ("bad", "fair", "good")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return save_tiny_bert(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_checkpoint: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    pytest.importorskip("onnxscript", reason="needs the export extra")
+    return FolderContext(tmp_path_factory.mktemp("onnx")).apply(ExportOnnx(), tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return save_tiny_bert(tmp_path_factory.mktemp("classifier"), labels=LABELS)
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier_onnx(tiny_classifier: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    pytest.importorskip("onnxscript", reason="needs the export extra")
+    return FolderContext(tmp_path_factory.mktemp("classifier_onnx")).apply(ExportOnnx(), tiny_classifier)
