@@ -36,14 +36,34 @@ def passes(condition: dict, figure: Value) -> bool:
         ({"drop_at_most": "2.5%"}, False),
         ({"drop_at_most": 0.015}, True),  # 3 % of 0.50
         ({"drop_at_most": 0.014}, False),
-        ({"rise_at_most": "0%"}, True),
-        ({"faster_by": 2.2}, True),
-        ({"faster_by": 2.3}, False),
-        ({"smaller_by": 2.2}, True),
     ],
 )
 def test_the_worse_end_decides(condition: dict, holds: bool):
     assert passes(condition, value()) is holds
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [({"faster_by": 2.2}, True), ({"faster_by": 2.3}, False), ({"rise_at_most": "-0%"}, True)],
+)
+def test_speed_is_judged_by_the_worse_end_of_its_ratio(condition: dict, holds: bool):
+    assert passes(condition, value(name="latency.p50", unit="ms", better="lower")) is holds
+
+
+@pytest.mark.parametrize(
+    ("condition", "figure"),
+    [
+        ({"drop_at_most": "5%"}, {"name": "latency.p50", "unit": "ms", "better": "lower"}),
+        ({"rise_at_most": "5%"}, {"better": "higher"}),
+        ({"faster_by": 0.1}, {"name": "size.disk", "unit": "bytes", "better": "lower"}),
+        ({"smaller_by": 0.1}, {"name": "latency.p50", "unit": "ms", "better": "lower"}),
+    ],
+)
+def test_a_condition_that_would_guard_nothing_is_closed(condition: dict, figure: dict):
+    gate = Gate.model_validate({"metric": figure.get("name", "retrieval.mrr"), **condition})
+    (result,) = judge({"g": gate}, [value(**figure)])
+    assert not result.passed
+    assert "not judged" in result.reason
 
 
 def test_without_a_baseline_a_change_is_not_judged_and_fails():

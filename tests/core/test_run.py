@@ -2,10 +2,13 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.core.bench import Bench
+from tests.core.bench import Bench, environment
 
 
 @pytest.fixture
@@ -112,6 +115,9 @@ def test_no_bench_refuses_a_damaged_version(released: Bench):
         ("crash", "its process died with signal SIGSEGV"),
         ("nothing", "wrote nothing"),
         ("pickle", "wrote a pickle: extra.pkl"),
+        ("link", "wrote a link: link"),
+        ("record", "The record 'loss' cannot be kept"),
+        ("orphan", "its process died with signal SIGKILL"),
     ],
 )
 def test_a_broken_stage_ends_with_3_and_a_report(bench: Bench, how: str, words: str):
@@ -123,6 +129,45 @@ def test_a_broken_stage_ends_with_3_and_a_report(bench: Bench, how: str, words: 
     report = bench.last_report()
     assert report["verdict"] == "failed"
     assert [step["name"] for step in report["steps"]] == ["double"]
+
+
+def test_a_defect_ends_with_3_and_a_report_not_as_a_failed_gate(bench: Bench, tmp_path: Path):
+    (tmp_path / "broken").mkdir()
+    # A library that breaks where nobody expects it: the report's schema of what was judged.
+    (tmp_path / "broken" / "sitecustomize.py").write_text(
+        "import modelwright.engine.run as run\n"
+        "def judge(*args): raise ZeroDivisionError('a defect')\n"
+        "run.judge = judge\n"
+    )
+    ended = bench.command("run", "toy.yaml", first_path=tmp_path / "broken")
+    assert ended.code == 3
+    assert "ZeroDivisionError: a defect" in ended.err
+    assert bench.last_report()["failure"] == "ZeroDivisionError: a defect"
+    assert bench.versions() == []
+
+
+def test_a_reader_that_goes_away_does_not_change_how_a_run_ends(bench: Bench):
+    bench.write(validate={"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "at_most": 1}}})
+    shell = f"{sys.executable} -m modelwright run toy.yaml | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=bench.root, env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert bench.last_report()["verdict"] == "rejected"
+
+
+def test_a_damaged_version_does_not_stand_for_an_equal_run(released: Bench):
+    table = released.artifacts / "toy" / "1" / "model" / "table.safetensors"
+    table.chmod(0o644)
+    table.write_bytes(b"damaged")
+    assert released.run().code == 0
+    assert released.versions() == [1, 2]
+
+
+def test_the_baseline_keeps_its_own_dtype(bench: Bench):
+    bench.write(model={"path": "model", "dtype": "float16"})
+    assert bench.run().code == 0
+    assert bench.last_report()["baseline"]["spec"]["dtype"] == "float32"
 
 
 def test_each_step_keeps_its_log(released: Bench):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from modelwright.digest import digest_folder
 from modelwright.errors import RecipeError
@@ -79,5 +79,8 @@ class Model:
                 accepted=f"a folder with a {SPEC_FILE} in it",
                 hint="give the model/ folder of an artifact",
             )
-        spec = ModelSpec.model_validate_json(file.read_bytes())
+        try:
+            spec = ModelSpec.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            raise RecipeError(f"{SPEC_FILE} is damaged or of another version.", where=str(file)) from error
         return cls(path, spec, digest or digest_folder(path))

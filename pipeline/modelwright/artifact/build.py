@@ -14,7 +14,8 @@ from modelwright.api.model import Model
 from modelwright.artifact.artifact import MANIFEST_FILE, SAMPLES_FILE
 from modelwright.artifact.manifest import FileFacts, Manifest, StepLink
 from modelwright.artifact.provenance import provenance
-from modelwright.digest import digest_json, list_folder
+from modelwright.digest import digest_folder, digest_json, list_folder
+from modelwright.errors import StageError
 from modelwright.report.card import render_card
 from modelwright.report.model import Report
 from modelwright.report.write import write_report
@@ -45,6 +46,12 @@ class Release:
         report = self.report.model_copy(update={"version": version})
         # Copied, not linked: what happens to an artifact must not reach the store.
         shutil.copytree(self.model.path, folder / "model", copy_function=shutil.copyfile)
+        if digest_folder(folder / "model") != self.model.digest:
+            raise StageError(
+                "The model's files changed between being measured and being published.",
+                where=str(self.model.path),
+                hint="run again; what was measured is not what lies there now",
+            )
         write_report(report, folder)
         (folder / "README.md").write_text(render_card(report), encoding="utf-8")
         text = yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True)

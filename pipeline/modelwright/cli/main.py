@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
-import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
@@ -14,6 +14,7 @@ from modelwright import __version__
 from modelwright.errors import ModelwrightError, RecipeError, did_you_mean
 
 USAGE_ERROR = 2
+DEFECT = 3
 INTERRUPTED = 130
 
 COMMANDS = {
@@ -69,11 +70,11 @@ def run_command(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the next run resumes at the first unfinished step", file=sys.stderr)  # noqa: T201
+        print("interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
-    except BrokenPipeError:  # `modelwright list | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return 0
+    except Exception:  # a defect, shown whole; 3, because Python's own 1 would read as a failed gate
+        traceback.print_exc()
+        return DEFECT
 
 
 def _run(argv: Sequence[str]) -> int:

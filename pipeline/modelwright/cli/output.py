@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,11 @@ from modelwright.report.units import NARROW
 
 def say(text: str = "") -> None:
     """Print one line, with plain spaces only, so that logs can be searched."""
-    print(text.replace(NARROW, " "))  # noqa: T201
+    try:
+        print(text.replace(NARROW, " "), flush=True)  # noqa: T201
+    except BrokenPipeError:
+        # The reader went away (`modelwright run … | head`); the command goes on to its own exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_terminal() -> bool:

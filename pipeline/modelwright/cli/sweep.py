@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
+import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelwright.cli.output import say, table
+from modelwright.cli.watch import watcher
 from modelwright.errors import ModelwrightError, RecipeError, StageError
 from modelwright.recipe.compose import open_override, primary_config, search_path_override
 from modelwright.registry import Registry
@@ -17,8 +18,17 @@ from modelwright.report.figures import label, of_value
 from modelwright.report.model import Report
 from modelwright.store.workspace import Workspace
 
-# Where jobs leave their results; a launcher may run them in processes of their own.
-RESULTS_VARIABLE = "MODELWRIGHT_SWEEP_RESULTS"
+RESULT_FILE = "result.txt"
+SHOWN_FIGURES = 6
+
+
+class Job(NamedTuple):
+    """A finished job: its exit code, overrides, and its report when it came to one."""
+
+    number: int
+    code: int
+    overrides: str
+    report: Report | None
 
 
 def run_sweep(
@@ -30,89 +40,94 @@ def run_sweep(
     registry = Registry.load()
     folder, name = primary_config(registry, source, overrides)
     workspace = Workspace.locate(artifacts, store)
-    own = (
-        []
-        if source is None or str(folder / f"{name}.yaml") == str(Path(source).absolute())
-        else [f"recipe={source}"]
-    )
-    with tempfile.TemporaryDirectory(prefix="modelwright-sweep-") as results:
-        os.environ[RESULTS_VARIABLE] = results
-        arguments = [
-            "--multirun",
-            search_path_override(registry),
-            # Hydra's folder of a job holds its logs; the run's own folder is the artifact's.
-            f"hydra.sweep.dir={_quoted(workspace.artifacts / 'sweeps')}/${{now:%Y%m%dT%H%M%S}}",
-            *own,
-            *map(open_override, overrides),
-        ]
-        places = (str(workspace.artifacts), str(workspace.store.root), bench)
+    workspace.check()
+    place = workspace.artifacts / "sweeps" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    own_file = source is not None and folder / f"{name}.yaml" == Path(source).absolute()
+    arguments = [
+        "--multirun",
+        search_path_override(registry),
+        f"hydra.sweep.dir={_quoted(place)}",
+        *([] if source is None or own_file else [f"recipe={source}"]),
+        *map(open_override, overrides),
+    ]
 
-        def job(config: Any) -> None:
-            from hydra.core.hydra_config import HydraConfig
+    def job(config: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
 
-            task = list(HydraConfig.get().overrides.task)
-            number = int(HydraConfig.get().job.num)
-            _job(source, task, number, places)
+        task = [str(text) for text in HydraConfig.get().overrides.task]
+        number = int(HydraConfig.get().job.num)
+        _run_job(source if own_file else None, task, number, place, workspace, bench=bench)
 
-        decorated = hydra.main(config_path=str(folder), config_name=name, version_base=None)(job)
-        before = sys.argv
-        sys.argv = ["modelwright", *arguments]
-        try:
-            decorated()
-        except SystemExit as error:
-            raise RecipeError(
-                "The sweep could not start; Hydra's message is above.", hint="KEY=a,b sweeps over a and b"
-            ) from error
-        finally:
-            sys.argv = before
-            del os.environ[RESULTS_VARIABLE]
-        return _summary(Path(results))
+    before = sys.argv
+    sys.argv = ["modelwright", *arguments]
+    try:
+        hydra.main(config_path=str(folder), config_name=name, version_base=None)(job)()
+    except SystemExit as error:
+        raise RecipeError(
+            "The sweep could not start; Hydra's message is above.", hint="KEY=a,b sweeps over a and b"
+        ) from error
+    finally:
+        sys.argv = before
+    return _summarise(place)
 
 
-def _job(source: str | None, task: Sequence[str], number: int, places: tuple[str, str, bool]) -> None:
-    from modelwright.cli.watch import watcher
+def _run_job(
+    source: str | None, task: Sequence[str], number: int, place: Path, workspace: Workspace, *, bench: bool
+) -> None:
     from modelwright.main import run
 
-    artifacts, store, bench = places
     overrides = [text.removeprefix("++") for text in task]
-    if any(text.startswith("recipe=") for text in overrides):
-        source = None
-    results = Path(os.environ[RESULTS_VARIABLE])
     say(f"\n#{number}: {' '.join(overrides)}")
     listener = watcher()
     code, report = StageError.exit_code, ""
     try:
-        result = run(source, overrides, artifacts=artifacts, store=store, bench=bench, listener=listener)
+        result = run(
+            source,
+            overrides,
+            artifacts=workspace.artifacts,
+            store=workspace.store.root,
+            bench=bench,
+            listener=listener,
+        )
         code, report = result.exit_code, result.report.model_dump_json()
     except ModelwrightError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         code = error.exit_code
+    except Exception:  # a defect in one job must not take the others' results with it; it counts as failed
+        traceback.print_exc()
     finally:
         listener.stop()
-    lines = [str(code), " ".join(overrides), report]
-    (results / f"{number:05d}.txt").write_text("\n".join(lines), encoding="utf-8")
+    file = place / str(number) / RESULT_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([str(code), " ".join(overrides), report]), encoding="utf-8")
 
 
-def _summary(results: Path) -> int:
-    """Print one row for each job; the worst exit code."""
-    worst = 0
-    rows: list[list[str]] = []
-    figures: list[str] = []
-    for file in sorted(results.glob("*.txt")):
-        code, overrides, text = file.read_text(encoding="utf-8").split("\n", 2)
-        worst = max(worst, int(code))
-        report = Report.model_validate_json(text) if text else None
-        if report and not figures:
-            gated = [gate.metric for gate in report.gates]
-            figures = [label(value) for value in report.values if value.name in gated][:6]
-        shown = {label(value): of_value(value, "candidate") for value in report.values} if report else {}
-        cells = [found.value if (found := shown.get(figure)) else "-" for figure in figures]
-        rows.append(
-            [file.stem.lstrip("0") or "0", report.verdict if report else f"exit {code}", *cells, overrides]
-        )
+def _summarise(place: Path) -> int:
+    """Print one row for each job Hydra started; the worst exit code, 3 for a job that left no result."""
+    started = sorted(int(folder.name) for folder in place.iterdir() if folder.name.isdigit())
+    jobs = [_read_job(place, number) for number in started]
+    reports = [job.report for job in jobs if job.report]
+    gated = {gate.metric for report in reports for gate in report.gates}
+    labels = (label(value) for report in reports for value in report.values if value.name in gated)
+    figures = list(dict.fromkeys(labels))[:SHOWN_FIGURES]
     say()
-    say(table(["#", "verdict", *figures, "overrides"], [row for row in rows if len(row) == len(figures) + 3]))
-    return worst
+    say(table(["#", "verdict", *figures, "overrides"], [_row(job, figures) for job in jobs]))
+    return max((job.code for job in jobs), default=StageError.exit_code)
+
+
+def _read_job(place: Path, number: int) -> Job:
+    file = place / str(number) / RESULT_FILE
+    if not file.is_file():
+        return Job(number, StageError.exit_code, "(it left no result)", None)
+    code, overrides, text = file.read_text(encoding="utf-8").split("\n", 2)
+    return Job(number, int(code), overrides, Report.model_validate_json(text) if text else None)
+
+
+def _row(job: Job, figures: Sequence[str]) -> list[str]:
+    shown = {label(value): of_value(value, "candidate") for value in job.report.values} if job.report else {}
+    cells = [found.value if (found := shown.get(figure)) else "-" for figure in figures]
+    verdict = job.report.verdict if job.report else f"exit {job.code}"
+    return [str(job.number), verdict, *cells, job.overrides]
 
 
 def _quoted(path: Path) -> str:

@@ -34,8 +34,8 @@ class PlainWatcher(Listener):
         say(f"  {name}: {stage} …")
 
     def step_waiting(self, name: str) -> None:
-        """Another run had it."""
-        say(f"  {name}: another run was making this step; waited for it")
+        """Another run has it."""
+        say(f"  {name}: another run is making this step; waiting for it")
 
     def step_finished(self, step: StepResult) -> None:
         """Its time and memory."""

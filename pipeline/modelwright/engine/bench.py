@@ -67,7 +67,7 @@ def bench_artifact(
 
 def _baseline(registry: Registry, recipe: Recipe, artifact: Artifact) -> tuple[Model | None, str]:
     try:
-        path, spec = find_source(registry, recipe)
+        path, _, spec = find_source(registry, recipe)
     except ModelwrightError as error:
         return None, error.what
     digest = digest_folder(path)

@@ -10,9 +10,9 @@ from pathlib import Path
 from modelwright.api.publisher import Published
 from modelwright.artifact.artifact import Artifact
 from modelwright.artifact.build import Release
+from modelwright.engine.draft import ReportDraft
 from modelwright.engine.listener import Listener
 from modelwright.engine.steps import StepRunner
-from modelwright.engine.summary import ReportDraft
 from modelwright.engine.validate import validate
 from modelwright.errors import MissingError, ModelwrightError
 from modelwright.planning.hardware import fingerprint
@@ -56,9 +56,12 @@ def execute(plan: Plan, *, bench: bool = True, listener: Listener | None = None)
     listener.planned(plan)
     try:
         published = _run(plan, draft, folder, bench, listener)
-    except ModelwrightError as error:
-        draft.fail(error.what)
-        _finish(draft, folder)
+    except Exception as error:  # whatever it was, the run's report says so
+        draft.fail(error.what if isinstance(error, ModelwrightError) else f"{type(error).__name__}: {error}")
+        try:
+            _finish(draft, folder)
+        except (ModelwrightError, OSError) as second:
+            error.add_note(f"The report of the failed run could not be written: {second}")
         raise
     report = _finish(draft, folder)
     return RunResult(report, folder, published.path if published else None)
@@ -109,7 +112,8 @@ def _stand_by_evidence(draft: ReportDraft, latest: Published | None) -> Publishe
     """The version that already holds this very model, if it was measured on this hardware."""
     if latest and draft.equals(latest.path):
         artifact = Artifact.open(latest.path)
-        if artifact.manifest.hardware_fingerprint == fingerprint() and not artifact.verify():
+        same = artifact.manifest.hardware_fingerprint == fingerprint()
+        if same and artifact.manifest.software == draft.software():
             draft.take_evidence(artifact.report)
             draft.verdict, draft.version = "unchanged", latest.version
             return latest

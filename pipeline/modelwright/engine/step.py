@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,12 @@ from modelwright.api.stage import Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import RecipeError, StageError
+from modelwright.pickles import pickles
 from modelwright.process.channel import Channel
 from modelwright.registry import Registry
 from modelwright.validation.measure import Measuring
 
 HANDLER = f"{__name__}:run_step"
-PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin"}
-# The first bytes of a pickle of protocol 2 or later, and of the ZIP archive torch.save writes.
-_PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 
 class WorkerContext:
@@ -94,7 +93,15 @@ class WorkerContext:
         return folder
 
     def record(self, name: str, value: JsonValue) -> None:
-        """Keep a table, curve or decision for the report."""
+        """Keep a table, curve or decision for the report. Raises StageError for what JSON cannot hold."""
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise StageError(
+                f"The record '{name}' cannot be kept: {error}.",
+                where=f"stage {self._stage.name}",
+                accepted="text, finite numbers, lists and mappings of them (float(x) for a NumPy number)",
+            ) from error
         self.records[name] = value
 
     def progress(self, done: int, total: int, what: str = "") -> None:
@@ -131,13 +138,18 @@ def run_step(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
 def _check_result(registry: Registry, stage: Stage, out: Path) -> None:
     if not any(out.iterdir()):
         raise StageError(f"The stage '{stage.name}' wrote nothing.", where=str(out))
-    for file in sorted(out.rglob("*")):
-        if file.is_file() and file.suffix in PICKLE_SUFFIXES and _is_pickle(file):
-            raise StageError(
-                f"The stage '{stage.name}' wrote a pickle: {file.relative_to(out)}.",
-                where=f"stage {stage.name}",
-                accepted="safetensors, ONNX, JSON and other formats that hold data only",
-            )
+    if links := [file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_symlink()]:
+        raise StageError(
+            f"The stage '{stage.name}' wrote a link: {links[0]}.",
+            where=f"stage {stage.name}",
+            accepted="files; what a link points to can change after it was measured",
+        )
+    if found := pickles(out):
+        raise StageError(
+            f"The stage '{stage.name}' wrote a pickle: {found[0]}.",
+            where=f"stage {stage.name}",
+            accepted="safetensors, ONNX, JSON and other formats that hold data only",
+        )
     try:
         registry.formats[stage.gives]().check(out)
     except RecipeError as error:
@@ -145,8 +157,3 @@ def _check_result(registry: Registry, stage: Stage, out: Path) -> None:
             f"The stage '{stage.name}' wrote a folder that is not of format {stage.gives}: {error.what}",
             where=error.where,
         ) from error
-
-
-def _is_pickle(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(4).startswith(_PICKLE_MAGIC)

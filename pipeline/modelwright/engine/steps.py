@@ -42,15 +42,13 @@ class StepRunner:
         seconds = 0.0
         cached = sealed is not None
         if sealed is None:
-            waiting = time.perf_counter()
-            with store.lock(key) as waited:
-                if waited:
-                    self._listener.step_waiting(step.name)
+            with store.lock(key, lambda: self._listener.step_waiting(step.name)):
                 sealed = store.find(key)  # another run may have finished it meanwhile
                 cached = sealed is not None
                 if sealed is None:
+                    began = time.perf_counter()
                     sealed = self._make(step, key)
-                    seconds = time.perf_counter() - waiting
+                    seconds = time.perf_counter() - began
         self._keep_log(step.name, sealed.log)
         self.models[step.name] = self._model = sealed.model
         result = self._result(step, sealed, cached, seconds)

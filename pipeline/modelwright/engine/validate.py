@@ -42,7 +42,7 @@ def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: List
     )
     candidate = models[plan.steps[-1].name]
     metrics = plan.recipe.metrics
-    observed = measuring.observe({BASELINE: plan.source, CANDIDATE: candidate}, metrics)
+    observed = measuring.observe({BASELINE: plan.baseline, CANDIDATE: candidate}, metrics)
     values = [
         value
         for key, metric in metrics.items()
@@ -66,7 +66,9 @@ def _records(observed: Observed) -> dict[str, dict[str, int]]:
 
 
 def _compare(metric: Metric, key: str, baseline: Observed, candidate: Observed, seed: int) -> list[Value]:
-    return metric.compare(baseline.rounds.get(key, []), candidate.rounds.get(key, []), seed)
+    if not baseline.rounds.get(key) or not candidate.rounds.get(key):
+        return []  # a metric that observed nothing has measured nothing, and its gates are closed
+    return metric.compare(baseline.rounds[key], candidate.rounds[key], seed)
 
 
 def _step_parity(plan: Plan, models: Mapping[str, Model], measuring: Measuring) -> list[StepParity]:
@@ -78,7 +80,7 @@ def _step_parity(plan: Plan, models: Mapping[str, Model], measuring: Measuring) 
     if metric is None:
         return []
     parity = []
-    reference, reference_name = plan.source, "the input"
+    reference, reference_name = plan.baseline, "the input"
     for step in plan.steps:
         model = models[step.name]
         if step.stage.fidelity == "retrained":

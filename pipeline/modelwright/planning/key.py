@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelwright.api.component import Component
+from modelwright.api.component import Component, installed_version
 from modelwright.api.stage import Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_file, digest_json
@@ -31,6 +32,7 @@ def step_key(
             "stage": stage.name,
             "parameters": stage.model_dump(mode="json"),
             "distribution": [distribution.name, distribution.version],
+            "core": core_versions(),
             "source": source_digest(type(stage)),
             "requires": stage.versions(),
             "model": model_digest,
@@ -42,7 +44,27 @@ def step_key(
     )
 
 
+def core_versions() -> dict[str, str]:
+    """Versions of modelwright itself and of the libraries it hands to every component."""
+    return {
+        name: installed_version(name) or "" for name in ("modelwright", "numpy", "safetensors", "tokenizers")
+    }
+
+
 def source_digest(cls: type[Component]) -> str:
-    """SHA-256 of the module that defines a component, so that editing a plugin outdates its results."""
-    file = inspect.getsourcefile(cls)
-    return digest_file(Path(file)) if file else ""
+    """SHA-256 of the source that a component runs, so that editing a plugin outdates its results.
+
+    That is all of the top-level package it is defined in: a stage calls modules beside its own.
+    """
+    return _package_digest(cls.__module__.partition(".")[0])
+
+
+@functools.cache
+def _package_digest(name: str) -> str:
+    file = Path(sys.modules[name].__file__ or "")
+    if file.name != "__init__.py":
+        return digest_file(file) if file.is_file() else ""
+    sources = sorted(file.parent.rglob("*.py"))
+    return digest_json(
+        {source.relative_to(file.parent).as_posix(): digest_file(source) for source in sources}
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modelwright.api.model import Model, ModelSize, ModelSpec
@@ -37,13 +37,18 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe that can run here: names, schemas, formats, packages, devices and data are all in order."""
+    """A recipe that can run here: names, schemas, formats, packages, devices and data are all in order.
+
+    `source` is the model that the first step takes. `baseline` is the same folder in its own dtype, which
+    everything is compared with.
+    """
 
     recipe: Recipe
     registry: Registry
     workspace: Workspace
     target: Target
     source: Model
+    baseline: Model
     source_size: ModelSize
     data_digests: Mapping[str, str]
     steps: tuple[PlannedStep, ...]
@@ -71,7 +76,7 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     """
     target = recipe.text.target.resolved()
     check_target(target, recipe.origin.of("target.device"))
-    path, spec = find_source(registry, recipe)
+    path, spec, own_spec = find_source(registry, recipe)
     check_joins(registry, recipe, spec)
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)
@@ -79,11 +84,12 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     recipe.publisher.check(workspace.artifacts, recipe.name)
     size = registry.formats[spec.format]().size(path)
     footprints = _footprints(recipe, size)
-    _check_room(recipe, footprints, workspace)
     data = {name: dataset.digest() for name, dataset in recipe.datasets.items()}
     source = Model(path, spec, digest_folder(path))
+    baseline = Model(path, own_spec, source.digest)
     steps = _steps(registry, recipe, workspace, source, data, target, footprints)
-    return Plan(recipe, registry, workspace, target, source, size, data, steps, _notes(spec))
+    _check_room(recipe, steps, workspace)
+    return Plan(recipe, registry, workspace, target, source, baseline, size, data, steps, _notes(spec))
 
 
 def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
@@ -94,8 +100,10 @@ def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
     return footprints
 
 
-def _check_room(recipe: Recipe, footprints: Mapping[str, Footprint], workspace: Workspace) -> None:
-    for name, footprint in footprints.items():
+def _check_room(recipe: Recipe, steps: Sequence[PlannedStep], workspace: Workspace) -> None:
+    """Raise MissingError when a step that has to run is predicted not to fit."""
+    to_run = [step for step in steps if step.sealed is None]
+    for name, footprint in ((step.name, step.footprint) for step in to_run):
         if footprint.memory_bytes > total_memory():
             raise MissingError(
                 f"The step '{name}' is predicted to need {memory(footprint.memory_bytes)} of memory, and "
@@ -103,7 +111,7 @@ def _check_room(recipe: Recipe, footprints: Mapping[str, Footprint], workspace: 
                 where=recipe.origin.of(f"stages.{name}"),
                 hint="run it on a larger machine, or put a step that makes the model smaller before it",
             )
-    needed = sum(footprint.disk_bytes for footprint in footprints.values())
+    needed = sum(step.footprint.disk_bytes for step in to_run)
     free = shutil.disk_usage(workspace.store.root).free
     if needed > free:
         raise MissingError(

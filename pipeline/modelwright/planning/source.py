@@ -14,8 +14,10 @@ from modelwright.registry import Registry
 DEFAULT_FORMAT = "torch"
 
 
-def find_source(registry: Registry, recipe: Recipe) -> tuple[Path, ModelSpec]:
-    """The folder and spec of the recipe's model; headers are read, weights are not.
+def find_source(registry: Registry, recipe: Recipe) -> tuple[Path, ModelSpec, ModelSpec]:
+    """The folder and spec of the recipe's model, and that spec in the checkpoint's own dtype.
+
+    Headers are read, weights are not.
 
     Raises RecipeError for a path that is not there or a folder no format recognises, MissingError for a
     package or hub repository that cannot be had.
@@ -36,7 +38,8 @@ def find_source(registry: Registry, recipe: Recipe) -> tuple[Path, ModelSpec]:
     else:
         spec = format_.describe(path, trust_remote_code=source.trust_remote_code)
     format_.check(path)
-    return path, _with_overrides(recipe, spec)
+    changed = _with_overrides(recipe, spec)
+    return path, changed, changed.model_copy(update={"dtype": spec.dtype})
 
 
 def _local_folder(text: str, where: str) -> Path | None:

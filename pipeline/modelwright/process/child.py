@@ -30,6 +30,8 @@ def main() -> None:
     try:
         module, _, name = job["handler"].partition(":")
         result: Any = getattr(importlib.import_module(module), name)(job["payload"], channel)
+        seconds = time.perf_counter() - started
+        channel.send("done", result=result, peak_memory=peak_rss(), seconds=seconds)
     except ModelwrightError as error:
         channel.send("error", expected=error.to_dict())
         _log_traceback()
@@ -39,8 +41,6 @@ def main() -> None:
     except BaseException:  # the one boundary that marks a job failed; the parent raises what it is told
         channel.send("error", traceback=traceback.format_exc())
         _log_traceback()
-    else:
-        channel.send("done", result=result, peak_memory=peak_rss(), seconds=time.perf_counter() - started)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     # Native thread pools may hang or crash while they are torn down; the result is already out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from modelwright.errors import ModelwrightError, StageError
 
 Message = dict[str, Any]
+POLL_SECONDS = 1.0
 _LOG_LINES = 12
 
 
@@ -35,18 +37,24 @@ class Worker:
         self._log = log
         reading, writing = os.pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "modelwright.process.child", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=stream,
-                pass_fds=[writing],
-                env=_environment(threads),
-                start_new_session=True,
-            )
-        os.close(writing)
-        self._messages = os.fdopen(reading, "r", encoding="utf-8")
+        try:
+            with log.open("ab") as stream:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "modelwright.process.child", str(writing)],
+                    stdin=subprocess.PIPE,
+                    stdout=stream,
+                    stderr=stream,
+                    pass_fds=[writing],
+                    env=_environment(threads),
+                    start_new_session=True,
+                )
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self._messages = reading
+        self._received = b""
         self.command(json.dumps({"handler": handler, "payload": payload}))
 
     def command(self, text: str) -> None:
@@ -60,8 +68,8 @@ class Worker:
 
     def receive(self) -> Message:
         """The next message. Raises what the job raised, or StageError when the process died."""
-        line = self._messages.readline()
-        if not line:
+        line = self._read_line()
+        if line is None:
             raise self._death()
         message: Message = json.loads(line)
         if message["kind"] == "error":
@@ -73,6 +81,20 @@ class Worker:
                 hint="the log holds the traceback:\n" + _indented(message["traceback"]),
             )
         return message
+
+    def _read_line(self) -> bytes | None:
+        """The next whole line; None when the process is gone, even where a child of its own lives on."""
+        while b"\n" not in self._received:
+            ready, _, _ = select.select([self._messages], [], [], POLL_SECONDS)
+            if ready:
+                chunk = os.read(self._messages, 1 << 16)
+                if not chunk:
+                    return None
+                self._received += chunk
+            elif self._process.poll() is not None:
+                return None
+        line, _, self._received = self._received.partition(b"\n")
+        return line
 
     def result(self, on_message: Callable[[Message], None] | None = None) -> Message:
         """Wait for the job to end; other messages go to `on_message`."""
@@ -97,7 +119,7 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._messages.close()
+        os.close(self._messages)
 
     def _death(self) -> StageError:
         code = self._process.wait()

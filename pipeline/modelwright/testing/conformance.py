@@ -27,9 +27,9 @@ from modelwright.api.component import installed_version
 from modelwright.api.model import Task
 from modelwright.api.stage import Stage
 from modelwright.digest import digest_folder, list_folder
+from modelwright.pickles import pickles
 from modelwright.registry import Registry
 from modelwright.testing.absence import run_without, top_names
-from modelwright.testing.pickles import pickles
 from modelwright.testing.stage_runs import StageRun, StageRuns, Steps
 from modelwright.validation.samples import record_samples
 

@@ -9,6 +9,8 @@ from modelwright.recipe.schema import Amount, Gate
 from modelwright.report.model import GateResult
 from modelwright.report.units import NARROW, quantity
 
+TIMES = ("s", "ms", "us", "µs")
+
 
 def judge(gates: Mapping[str, Gate], values: Sequence[Value]) -> list[GateResult]:
     """The result of each gate, in the order of the recipe; a gate with several conditions is several."""
@@ -33,7 +35,9 @@ def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResul
             )
             continue
         measured, passed, unit = _compare(condition, limit, found[0])
-        if measured is None:
+        if contradiction := _contradiction(condition, found[0]):
+            measured, passed, reason = None, False, contradiction
+        elif measured is None:
             reason = "not measured: there is no baseline figure to compare with"
         else:
             noise = " (noisy: its interval is wide)" if found[0].noisy else ""
@@ -70,6 +74,19 @@ def _compare(condition: str, limit: float | Amount, value: Value) -> tuple[float
     if value.ratio is None:
         return None, False, "x"
     return value.ratio.low, value.ratio.low >= limit, "x"
+
+
+def _contradiction(condition: str, value: Value) -> str | None:
+    """Why a condition makes no sense for a figure; such a gate would guard nothing."""
+    if condition == "drop_at_most" and value.better != "higher":
+        return f"not judged: a drop of {value.name} is no loss; use rise_at_most"
+    if condition == "rise_at_most" and value.better != "lower":
+        return f"not judged: a rise of {value.name} is no loss; use drop_at_most"
+    if condition == "faster_by" and value.unit not in TIMES and not value.unit.endswith("/s"):
+        return f"not judged: {value.name} is no time and no rate; faster_by is for those"
+    if condition == "smaller_by" and value.unit != "bytes":
+        return f"not judged: {value.name} is not in bytes; smaller_by is for those"
+    return None
 
 
 def _compare_change(condition: str, limit: Amount, value: Value) -> tuple[float | None, bool, str]:

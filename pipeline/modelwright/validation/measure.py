@@ -16,7 +16,7 @@ from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.digest import digest_json
 from modelwright.planning.hardware import fingerprint
-from modelwright.planning.key import source_digest
+from modelwright.planning.key import core_versions, source_digest
 from modelwright.process.worker import Message, Worker
 from modelwright.registry import Registry
 from modelwright.store.store import Store
@@ -155,6 +155,7 @@ class Measuring:
                 "spec": model.spec.model_dump(mode="json"),
                 "metric": [metric.name, metric.model_dump(mode="json"), source_digest(type(metric))],
                 "data": {name: self.datasets[name].digest() for name in metric.data_names()},
+                "core": core_versions(),
                 "format": [format_.name, format_.versions(), source_digest(format_)],
                 "target": self.target.model_dump(mode="json"),
                 "hardware": fingerprint(),

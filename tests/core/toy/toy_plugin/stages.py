@@ -47,7 +47,7 @@ class NeedsInt8(Scale, name="toy.after_int8", needs=("int8",)):
 class Broken(Stage, name="toy.broken", takes="bag", gives="bag"):
     """Fails in a way of your choice."""
 
-    how: str = Field(description="raise, crash, nothing, pickle, full")
+    how: str = Field(description="raise, crash, nothing, pickle, link, record, orphan, full")
 
     def run(self, model: Model, ctx: StageContext) -> None:
         if self.how == "raise":
@@ -57,6 +57,16 @@ class Broken(Stage, name="toy.broken", takes="bag", gives="bag"):
         if self.how == "pickle":
             shutil.copytree(model.path, ctx.out, dirs_exist_ok=True)
             (ctx.out / "extra.pkl").write_bytes(pickle.dumps({"a": 1}))
+        if self.how == "link":
+            shutil.copytree(model.path, ctx.out, dirs_exist_ok=True)
+            (ctx.out / "link").symlink_to(model.path)
+        if self.how == "record":
+            ctx.record("loss", float("nan"))
+        if self.how == "orphan":  # dies while a child of its own holds what it had open
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.how == "full":
             for index in range(10_000):
                 (ctx.out / f"{index}.raw").write_bytes(bytes(1 << 20))

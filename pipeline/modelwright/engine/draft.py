@@ -69,13 +69,15 @@ class ReportDraft:
         self.verdict, self.failure = "failed", what
 
     def equals(self, artifact: Path) -> bool:
-        """Whether an artifact holds this very model, made by this very recipe."""
-        manifest = Artifact.open(artifact).manifest
+        """Whether an artifact, undamaged, holds this very model, made by this very recipe from this data."""
+        found = Artifact.open(artifact)
         candidate = self._candidate
         return (
             candidate is not None
-            and manifest.model_digest == candidate.digest
-            and manifest.recipe_digest == digest_json(self.plan.recipe.resolved())
+            and found.manifest.model_digest == candidate.digest
+            and found.manifest.recipe_digest == digest_json(self.plan.recipe.resolved())
+            and found.manifest.data == dict(self.plan.data_digests)
+            and not found.verify()
         )
 
     def take_evidence(self, report: Report) -> None:
@@ -105,7 +107,7 @@ class ReportDraft:
             verdict=self.verdict,
             version=self.version,
             failure=self.failure,
-            baseline=_summary(plan.recipe.text.model.path, plan.source, runtimes.get(BASELINE, {})),
+            baseline=_summary(plan.recipe.text.model.path, plan.baseline, runtimes.get(BASELINE, {})),
             candidate=(
                 _summary(plan.recipe.name, candidate, runtimes.get(CANDIDATE, {})) if candidate else None
             ),
@@ -117,7 +119,7 @@ class ReportDraft:
             data=self._data(),
             environment=Environment(
                 hardware=describe_hardware(),
-                software=self._software(),
+                software=self.software(),
                 target=plan.target.model_dump(mode="json"),
             ),
             time=TimeSpent(
@@ -156,7 +158,8 @@ class ReportDraft:
             for name, item in self.plan.recipe.datasets.items()
         ]
 
-    def _software(self) -> dict[str, str]:
+    def software(self) -> dict[str, str]:
+        """Versions of Python, of every plugin, and of what the recipe's components import."""
         plan = self.plan
         versions = {"python": platform.python_version()}
         for distribution in plan.registry.distributions:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from modelwright.testing.pickles import pickles
+from modelwright.pickles import pickles
 
 
 def test_pickles_are_found_under_any_name(tmp_path: Path) -> None:
