@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from modelwright.api.model import Model
 from modelwright.digest import FileEntry, digest_entries, list_folder
+from modelwright.errors import RecipeError
 from modelwright.store.atomic import disk_errors, move_folder, new_folder, remove_folder, seal, write_file
 
 STEP_FILE = "step.json"
@@ -57,12 +58,12 @@ class Store:
         folder = self.root / "steps" / key
         try:
             facts = json.loads((folder / STEP_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            if not _unchanged(folder / "model", facts["files"]):
+                return None
+            model = Model.open(folder / "model", facts["digest"])
+        except (OSError, ValueError, KeyError, RecipeError):  # damaged, or of another version: made again
             return None
-        files = facts["files"]
-        if not _unchanged(folder / "model", files):
-            return None
-        return SealedStep(key, Model.open(folder / "model", facts["digest"]), facts, folder / LOG_FILE)
+        return SealedStep(key, model, facts, folder / LOG_FILE)
 
     def seal(self, key: str, folder: Path, facts: dict[str, Any]) -> SealedStep:
         """Take over a filled folder (with `model/` and the log in it) as the finished step of `key`."""
@@ -85,18 +86,17 @@ class Store:
         return found
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[bool]:
-        """Hold the lock of a key; yields whether another run held it before us."""
+    def lock(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the lock of a key; `on_wait` is called when another run holds it and we have to wait."""
         lock = FileLock(self.root / "locks" / f"{key}.lock")
-        waited = False
         with disk_errors(self.root, "lock the store"):
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                waited = True
+                on_wait()
                 lock.acquire()
         try:
-            yield waited
+            yield
         finally:
             lock.release()
 
