@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modelwright.api.stage import Footprint, Stage
     from modelwright.api.target import Target
     from modelwright.artifact.artifact import Artifact
-    from modelwright.errors import GateError, MissingError, ModelwrightError, RecipeError, StageError
+    from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
     from modelwright.hookspecs import hookimpl
     from modelwright.main import plan, run
 
@@ -42,7 +42,7 @@ _HOMES = {
     "modelwright.api.stage": ("Footprint", "Stage"),
     "modelwright.api.target": ("Target",),
     "modelwright.artifact.artifact": ("Artifact",),
-    "modelwright.errors": ("GateError", "MissingError", "ModelwrightError", "RecipeError", "StageError"),
+    "modelwright.errors": ("MissingError", "ModelwrightError", "RecipeError", "StageError"),
     "modelwright.hookspecs": ("hookimpl",),
     "modelwright.main": ("plan", "run"),
 }
@@ -55,7 +55,6 @@ __all__ = [
     "Field",
     "Footprint",
     "Format",
-    "GateError",
     "Interval",
     "Metric",
     "MetricContext",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
 from packaging.requirements import Requirement
@@ -90,6 +90,10 @@ class Catalog(Mapping[str, type[C]], Generic[C]):
                 hint=did_you_mean(name, self) or "install the plugin that provides it",
             )
         return self._classes[name]
+
+    def restore(self, reference: Mapping[str, Any]) -> C:
+        """The component that `Component.reference` described."""
+        return self[reference["use"]].model_validate(reference["parameters"])
 
     def require(self, name: str, where: str) -> None:
         """Raise MissingError naming the extra to install when a distribution `name` needs is not there."""

@@ -17,13 +17,13 @@ def median_interval(samples: ArrayLike, seed: int = 0) -> Interval:
     """The median of samples and its 95 % percentile-bootstrap interval."""
     values = np.asarray(samples, dtype=np.float64)
     medians = np.median(values[_resampled(len(values), seed)], axis=1)
-    return _interval(float(np.median(values)), medians)
+    return bootstrap_interval(float(np.median(values)), medians)
 
 
 def mean_interval(samples: ArrayLike, seed: int = 0) -> Interval:
     """The mean of samples and its 95 % percentile-bootstrap interval."""
     values = np.asarray(samples, dtype=np.float64)
-    return _interval(float(values.mean()), values[_resampled(len(values), seed)].mean(axis=1))
+    return bootstrap_interval(float(values.mean()), values[_resampled(len(values), seed)].mean(axis=1))
 
 
 def paired_difference(
@@ -38,11 +38,22 @@ def paired_difference(
     drawn = _resampled(len(before), seed)
     means, others = before[drawn].mean(axis=1), after[drawn].mean(axis=1)
     if not relative:
-        return _interval(float(after.mean() - before.mean()), others - means)
+        return bootstrap_interval(float(after.mean() - before.mean()), others - means)
     if before.mean() == 0:
         return Interval.exactly(0.0 if after.mean() == 0 else float(np.sign(after.mean()) * np.inf))
     means = np.where(means == 0, np.nan, means)
-    return _interval(float(after.mean() / before.mean() - 1), (others / means - 1)[~np.isnan(means)])
+    return bootstrap_interval(float(after.mean() / before.mean() - 1), (others / means - 1)[~np.isnan(means)])
+
+
+def bootstrap_interval(value: float, resamples: ArrayLike) -> Interval:
+    """A statistic with the 95 % percentile interval of its resamples, which always holds the statistic."""
+    low, high = np.percentile(resamples, [2.5, 97.5])
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
+def relative_change(ratio: Interval) -> Interval:
+    """A ratio, candidate by baseline, as the difference that it makes: 1.2 becomes 0.2."""
+    return Interval(value=ratio.value - 1, low=ratio.low - 1, high=ratio.high - 1)
 
 
 def is_noisy(interval: Interval, share: float = 0.2) -> bool:
@@ -52,8 +63,3 @@ def is_noisy(interval: Interval, share: float = 0.2) -> bool:
 
 def _resampled(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-
-
-def _interval(value: float, resamples: np.ndarray) -> Interval:
-    low, high = np.percentile(resamples, [2.5, 97.5])
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))

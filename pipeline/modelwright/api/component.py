@@ -52,6 +52,10 @@ class Component(BaseModel):
         fields = [key for key in type(self).model_fields if key == "data" or key.endswith("_data")]
         return tuple(name for key in fields if isinstance(name := getattr(self, key), str))
 
+    def reference(self) -> dict[str, Any]:
+        """Plain data that `Catalog.restore` makes this component of again, in another process."""
+        return {"use": self.name, "parameters": self.model_dump(mode="json")}
+
     @classmethod
     def summary(cls) -> str:
         """The first sentence of the docstring."""

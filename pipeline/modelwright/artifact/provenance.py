@@ -11,7 +11,7 @@ from modelwright.artifact.manifest import Manifest
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
-BUILD_TYPE = "https://modelwright.dev/run/v1"
+BUILD_TYPE = "urn:modelwright:run:1"
 
 
 def provenance(manifest: Manifest, recipe: dict[str, Any], started: str, finished: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
 from modelwright import __version__
+from modelwright.cli.output import complain, say
 from modelwright.errors import ModelwrightError, RecipeError, did_you_mean
 
 USAGE_ERROR = 2
@@ -67,10 +68,10 @@ def run_command(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
     except ModelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        complain("interrupted")
         return INTERRUPTED
     except Exception:  # a defect, shown whole; 3, because Python's own 1 would read as a failed gate
         traceback.print_exc()
@@ -79,10 +80,10 @@ def run_command(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_help())  # noqa: T201
+        say(_help())
         return 0 if argv else USAGE_ERROR
     if argv[0] in ("-V", "--version"):
-        print(f"modelwright {__version__}")  # noqa: T201
+        say(f"modelwright {__version__}")
         return 0
     name = argv[0]
     if name not in COMMANDS:

@@ -18,6 +18,11 @@ def say(text: str = "") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def complain(text: str) -> None:
+    """Print to standard error, with plain spaces only."""
+    print(text.replace(NARROW, " "), file=sys.stderr)  # noqa: T201
+
+
 def is_terminal() -> bool:
     """Whether a person is watching."""
     return sys.stdout.isatty()

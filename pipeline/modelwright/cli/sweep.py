@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modelwright.cli.output import say, table
+from modelwright.cli.output import complain, say, table
 from modelwright.cli.watch import watcher
 from modelwright.errors import ModelwrightError, RecipeError, StageError
 from modelwright.recipe.compose import open_override, primary_config, search_path_override
@@ -41,6 +41,7 @@ def run_sweep(
     folder, name = primary_config(registry, source, overrides)
     workspace = Workspace.locate(artifacts, store)
     workspace.check()
+    workspace.prepare()
     place = workspace.artifacts / "sweeps" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
     own_file = source is not None and folder / f"{name}.yaml" == Path(source).absolute()
     arguments = [
@@ -91,7 +92,7 @@ def _run_job(
         )
         code, report = result.exit_code, result.report.model_dump_json()
     except ModelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"error: {error}")
         code = error.exit_code
     except Exception:  # a defect in one job must not take the others' results with it; it counts as failed
         traceback.print_exc()

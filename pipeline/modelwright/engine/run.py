@@ -48,6 +48,7 @@ def execute(plan: Plan, *, bench: bool = True, listener: Listener | None = None)
     measurement fails, after writing the report of the failed run.
     """
     listener = listener or Listener()
+    plan.workspace.prepare()
     draft = ReportDraft(plan, _run_id(), _now())
     folder = plan.workspace.artifacts / plan.recipe.name / "runs" / draft.run_id
     with disk_errors(plan.workspace.artifacts, "write the run's folder"):

@@ -120,12 +120,9 @@ class WorkerContext:
 def run_step(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Run one stage and return what it recorded. The result lies in `payload["out"]`, spec included."""
     registry = Registry.load()
-    stage = registry.stages[payload["stage"]].model_validate(payload["parameters"])
+    stage = registry.stages.restore(payload["stage"])
     model = Model(Path(payload["path"]), ModelSpec.model_validate(payload["spec"]), payload["digest"])
-    datasets = {
-        name: registry.datasets[item["use"]].model_validate(item["parameters"])
-        for name, item in payload["datasets"].items()
-    }
+    datasets = {name: registry.datasets.restore(item) for name, item in payload["datasets"].items()}
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=Path(payload["out"]).parent) as scratch:
         ctx = WorkerContext(registry, stage, model, payload, datasets, channel, Path(scratch))
         stage.run(model, ctx)

@@ -91,8 +91,7 @@ class StepRunner:
     def _payload(self, step: PlannedStep, key: str, folder: Path) -> dict[str, Any]:
         recipe = self._plan.recipe
         return {
-            "stage": step.stage.name,
-            "parameters": step.stage.model_dump(mode="json"),
+            "stage": step.stage.reference(),
             "path": str(self._model.path),
             "spec": self._model.spec.model_dump(mode="json"),
             "digest": self._model.digest,
@@ -101,13 +100,7 @@ class StepRunner:
             "logs": str(self._logs),
             "target": self._plan.target.model_dump(mode="json"),
             "seed": recipe.text.seed,
-            "datasets": {
-                name: {
-                    "use": recipe.datasets[name].name,
-                    "parameters": recipe.datasets[name].model_dump(mode="json"),
-                }
-                for name in step.stage.data_names()
-            },
+            "datasets": {name: recipe.datasets[name].reference() for name in step.stage.data_names()},
         }
 
     def _result(self, step: PlannedStep, sealed: SealedStep, cached: bool, seconds: float) -> StepResult:

@@ -20,7 +20,7 @@ from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry
 from modelwright.report.units import disk, memory
 from modelwright.store.store import SealedStep
-from modelwright.store.workspace import Workspace
+from modelwright.store.workspace import Workspace, existing
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _check_room(recipe: Recipe, steps: Sequence[PlannedStep], workspace: Workspa
                 hint="run it on a larger machine, or put a step that makes the model smaller before it",
             )
     needed = sum(step.footprint.disk_bytes for step in to_run)
-    free = shutil.disk_usage(workspace.store.root).free
+    free = shutil.disk_usage(existing(workspace.store.root)).free
     if needed > free:
         raise MissingError(
             f"The steps are predicted to write {disk(needed)}, and {disk(free)} are free.",

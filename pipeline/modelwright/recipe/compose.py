@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from modelwright.errors import RecipeError, did_you_mean
-from modelwright.recipe.origin import Origin, config_folder
+from modelwright.recipe.composition_errors import explain, no_option, yaml_error
+from modelwright.recipe.config_groups import GROUPS, available, config_folder, locations
+from modelwright.recipe.origin import Origin
+from modelwright.recipe.schema import RECIPE_KEYS
 from modelwright.registry import Registry
 
 CONFIG_MODULE = "modelwright_conf"
 ROOT_CONFIG = "modelwright"
-GROUPS = ("recipe", "model", "target", "validate")
-# Their own schemas refuse a typo here, with better words than Hydra's, so no `+` is asked for.
-_OPEN_KEYS = re.compile(r"^(stages|validate\.metrics|validate\.gates|data|publish)\.")
 
 
 class Composed(NamedTuple):
@@ -56,7 +55,7 @@ def compose_recipe(registry: Registry, source: str | Path | None, overrides: Seq
             del composed["hydra"]
             config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise _explain(error, registry, given, folder / f"{name}.yaml") from error
+        raise explain(error, registry, given, folder / f"{name}.yaml") from error
     except RecursionError as error:
         raise RecipeError(
             "The defaults lists refer to each other in a circle.",
@@ -70,20 +69,20 @@ def compose_recipe(registry: Registry, source: str | Path | None, overrides: Seq
     return Composed({str(key): value for key, value in config.items()}, origin)
 
 
-def available(registry: Registry, group: str) -> dict[str, Path]:
-    """The options of a config group by name, over all plugins."""
-    folders = [folder for place in _locations(registry) if (folder := config_folder(place))]
-    return {file.stem: file for folder in folders for file in sorted((folder / group).glob("*.yaml"))}
-
-
 def search_path_override(registry: Registry) -> str:
     """The Hydra override that adds every plugin's YAML to the search path."""
-    return f"hydra.searchpath=[{','.join(_locations(registry))}]"
+    return f"hydra.searchpath=[{','.join(locations(registry))}]"
 
 
 def open_override(text: str) -> str:
-    """An override as Hydra takes it: parameters of stages, metrics, gates and data need no `+`."""
-    return f"++{text}" if _OPEN_KEYS.match(text) else text
+    """An override as Hydra takes it: no key of a recipe needs a `+`, written in its YAML or not.
+
+    The recipe's own schema refuses a typo with better words than Hydra's. `model=NAME` and its like stay
+    choices of a config group.
+    """
+    key, equals, _ = text.partition("=")
+    opened = equals and key not in GROUPS and key.partition(".")[0] in RECIPE_KEYS
+    return f"++{text}" if opened else text
 
 
 def primary_config(
@@ -92,10 +91,6 @@ def primary_config(
     """The folder and name of the config that a recipe starts from."""
     folder, name, _ = _primary(registry, source, overrides)
     return folder, name
-
-
-def _locations(registry: Registry) -> list[str]:
-    return list(dict.fromkeys(registry.config_folders))
 
 
 def _primary(
@@ -118,12 +113,12 @@ def _primary(
         own = [] if source is None else [f"recipe={source}"]
         for name in named:
             if not set("*?,{[$") & set(name) and name not in recipes:  # a sweep or glob is Hydra's to read
-                raise _no_option("recipe", name, recipes)
+                raise no_option("recipe", name, recipes)
         return root, ROOT_CONFIG, [*own, *overrides]
     path = Path(source).absolute()
     if path.suffix != ".yaml":
         if "/" not in str(source) and not path.exists():
-            raise _no_option("recipe", str(source), recipes)
+            raise no_option("recipe", str(source), recipes)
         raise RecipeError(
             f"'{source}' is not a recipe file.", where=str(path), accepted="a file whose name ends in .yaml"
         )
@@ -141,7 +136,7 @@ def _check_file(path: Path) -> None:
     except UnicodeDecodeError as error:
         raise RecipeError("The recipe is not UTF-8 text.", where=str(path)) from error
     except yaml.YAMLError as error:
-        raise _yaml_error(error, path) from error
+        raise yaml_error(error, path) from error
     if content is None:
         raise RecipeError(
             "The recipe is empty.",
@@ -155,71 +150,6 @@ def _check_file(path: Path) -> None:
             where=str(path),
             accepted="key: value",
         )
-
-
-def _explain(error: Exception, registry: Registry, overrides: Sequence[str], file: Path) -> RecipeError:
-    """The RecipeError for what Hydra, OmegaConf or YAML refused."""
-    from hydra.errors import OverrideParseException
-
-    if isinstance(error, yaml.YAMLError):
-        return _yaml_error(error, file)
-    text = str(error)
-    if found := re.search(r"Could not override '([^']+)'", text):
-        key = found[1]
-        return RecipeError(
-            f"The recipe has no key '{key}'.",
-            where=Origin(overrides, {}).of(key),
-            accepted="a key of the recipe; plan --resolved prints them",
-            hint=did_you_mean(key.partition(".")[0], RECIPE_KEYS),
-        )
-    if found := re.search(r"(?:Could not find|In '[^']*': Could not find) '(?:[^']*/)?(\w+)/([^'/]+)'", text):
-        return _no_option(found[1], found[2], available(registry, found[1]))
-    if isinstance(error, OverrideParseException):
-        return RecipeError(
-            f"The override '{error.override}' does not parse: {text.partition(chr(10))[0]}.",
-            where="the command line",
-            accepted="KEY=VALUE, +KEY=VALUE, ~KEY; lists and mappings quoted for the shell: 'KEY={a: 1}'",
-        )
-    first = text.partition("\nConfig search path")[0].strip()
-    return RecipeError(
-        "The recipe cannot be composed: " + " ".join(first.split()),
-        where=str(file),
-        hint="see the override syntax of Hydra"
-        if "override" in first.lower() or "mismatched" in first or "token" in first
-        else None,
-    )
-
-
-RECIPE_KEYS = (
-    "name",
-    "description",
-    "seed",
-    "model",
-    "target",
-    "data",
-    "stages",
-    "validate",
-    "publish",
-    "recipe",
-)
-
-
-def _no_option(group: str, name: str, options: Iterable[str]) -> RecipeError:
-    options = list(options)
-    return RecipeError(
-        f"There is no {group} '{name}'.",
-        where=f"{group}={name}",
-        accepted=", ".join(options) + (", or the path of a YAML file" if group == "recipe" else ""),
-        hint=did_you_mean(name, options),
-    )
-
-
-def _yaml_error(error: yaml.YAMLError, path: Path) -> RecipeError:
-    mark = getattr(error, "problem_mark", None)
-    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return RecipeError(
-        f"The YAML does not parse: {getattr(error, 'problem', error)}.", where=f"{path}{place}"
-    )
 
 
 def _files(registry: Registry, primary: Path, choices: dict[str, Any]) -> dict[Path, str]:

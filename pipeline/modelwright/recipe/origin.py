@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,50 +12,55 @@ import yaml
 class Origin:
     """Finds the source of a key among the overrides and the files that were composed.
 
-    `files` maps each file to the key under which its content was placed ("" for the whole recipe).
+    `files` maps each file to the key under which its content was placed ("" for the whole recipe). Files
+    are read when a key is first asked for, and once.
     """
 
     def __init__(self, overrides: Sequence[str], files: Mapping[Path, str]) -> None:
         self._overrides = overrides
         self._files = files
+        self._contents: dict[Path, Any] = {}
 
     def of(self, key: str) -> str:
         """A phrase naming the key and where it was set, such as `key stages.a.b in recipe.yaml`."""
-        for text in self._overrides:
-            name = text.lstrip("+~").partition("=")[0]
-            if key == name or key.startswith(f"{name}."):
-                return f"key {key}, set by the override '{text}'"
+        override = self._override_of(key)
+        if override is not None:
+            return f"key {key}, set by the override '{override}'"
         parts = key.split(".")
         for length in range(len(parts), 0, -1):
             for file, package in self._files.items():
-                if _holds(file, package, parts[:length]):
+                if self._holds(file, package, parts[:length]):
                     return f"key {key}, in {file}"
         return f"key {key}"
 
+    def _override_of(self, key: str) -> str | None:
+        """The override that set a key: the one that names most of it, and of those the last."""
+        # `model=local` chooses a file, and it is that file which sets `model.path`.
+        groups = {package for package in self._files.values() if package}
+        named = [(text.lstrip("+~").partition("=")[0], text) for text in self._overrides]
+        setting = [
+            (len(name), text)
+            for name, text in named
+            if name not in groups and (key == name or key.startswith(f"{name}."))
+        ]
+        longest = max((length for length, _ in setting), default=0)
+        return next((text for length, text in reversed(setting) if length == longest), None)
 
-def _holds(file: Path, package: str, parts: Sequence[str]) -> bool:
-    prefix = package.split(".") if package else []
-    if list(parts[: len(prefix)]) != prefix:
-        return False
-    try:
-        node = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    for part in parts[len(prefix) :]:
-        if not isinstance(node, dict) or part not in node:
+    def _holds(self, file: Path, package: str, parts: Sequence[str]) -> bool:
+        prefix = package.split(".") if package else []
+        if list(parts[: len(prefix)]) != prefix:
             return False
-        node = node[part]
-    return True
+        node = self._content(file)
+        for part in parts[len(prefix) :]:
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return True
 
-
-def config_folder(location: str) -> Path | None:
-    """The folder behind `pkg://package.name` or `file:///path`; None when the package is not there."""
-    if location.startswith("file://"):
-        return Path(location.removeprefix("file://"))
-    package = location.removeprefix("pkg://")
-    try:
-        spec = importlib.util.find_spec(package)
-    except ModuleNotFoundError:
-        return None
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(places[0]) if places else None
+    def _content(self, file: Path) -> Any:
+        if file not in self._contents:
+            try:
+                self._contents[file] = yaml.safe_load(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                self._contents[file] = None
+        return self._contents[file]

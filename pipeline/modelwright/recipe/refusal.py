@@ -36,10 +36,35 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
             where=origin.of(parent),
             accepted=", ".join(options),
         )
+    if first["loc"][-1:] == ("[key]",):
+        return _refused_name(
+            str(first["loc"][-2]), str(first["loc"][-3]), first["type"], first["msg"], origin
+        )
+    if first["input"] is None and first["type"] in ("model_type", "dict_type"):
+        return RecipeError(
+            f"{path} has no value{more}.",
+            where=origin.of(path),
+            accepted=f"a mapping, such as {path.rpartition('.')[2]}: {{…}}",
+            hint=f"write its value, or remove it: ~{path}",
+        )
     message = str(first["msg"]).removeprefix("Value error, ")
     return RecipeError(
         f"{path} cannot be {first['input']!r}: {message[:1].lower()}{message[1:]}{more}.",
         where=origin.of(path),
+    )
+
+
+def _refused_name(name: str, parent: str, kind: str, message: str, origin: Origin) -> RecipeError:
+    what = {"stages": "a step", "data": "a data set", "gates": "a gate"}.get(parent, "an entry")
+    pattern = kind == "string_pattern_mismatch"
+    reason = "" if pattern else f": {message.removeprefix('Value error, ')}"
+    return RecipeError(
+        f"'{name}' cannot be the name of {what}{reason}.",
+        where=origin.of(f"{'validate.' if parent == 'gates' else ''}{parent}.{name}"),
+        accepted="letters, digits, dots, dashes and underscores, a letter or digit first"
+        if pattern
+        else None,
+        hint=None if pattern else "give it another name",
     )
 
 

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from modelwright.api.model import Pooling
 from modelwright.api.target import Target
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+RESERVED_STEPS = ("baseline", "candidate")
 CONDITIONS = ("at_least", "at_most", "drop_at_most", "rise_at_most", "faster_by", "smaller_by")
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_STEPS:
+        raise ValueError("validation calls a model of its own so")
+    return name
+
+
+# Names of steps, data sets and gates become names of files and parts of override keys.
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)]
+StepName = Annotated[Name, AfterValidator(_not_reserved)]
 
 
 class Strict(BaseModel):
     """Base of every part of a recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class ModelSource(Strict):
@@ -69,15 +91,17 @@ class Amount(Strict):
         if isinstance(raw, dict):
             return raw
         text = str(raw).strip()
-        try:
-            number = float(text.removesuffix("%"))
-        except ValueError as error:
-            raise ValueError("give a share such as 2% or a number such as 0.01") from error
         relative = text.endswith("%")
-        return {"value": number / 100 if relative else number, "relative": relative}
+        try:
+            # Decimal, so that what is written out is read back as the very same number.
+            number = Decimal(text.removesuffix("%")) / (100 if relative else 1)
+        except InvalidOperation as error:
+            raise ValueError("give a share such as 2% or a number such as 0.01") from error
+        return {"value": float(number), "relative": relative}
 
     def __str__(self) -> str:
-        return f"{self.value:.4g}" if not self.relative else f"{self.value * 100:.4g}%"
+        exact = Decimal(repr(self.value)) * (100 if self.relative else 1)
+        return f"{exact.normalize():f}{'%' if self.relative else ''}"
 
 
 class Gate(Strict):
@@ -99,6 +123,13 @@ class Gate(Strict):
     faster_by: float | None = Field(None, gt=0)
     smaller_by: float | None = Field(None, gt=0)
 
+    @field_validator(*CONDITIONS, mode="before")
+    @classmethod
+    def _has_value(cls, raw: Any) -> Any:
+        if raw is None:
+            raise ValueError("a condition needs a value; remove it to ask for less")
+        return raw
+
     @model_validator(mode="after")
     def _has_condition(self) -> Gate:
         if not self.conditions:
@@ -115,40 +146,31 @@ class Validation(Strict):
     """What is measured, and which figures gate the release."""
 
     metrics: dict[str, dict[str, JsonValue]] = {}
-    gates: dict[str, Gate] = {}
-
-    @field_validator("metrics", "gates", mode="before")
-    @classmethod
-    def _without_null(cls, raw: Any) -> Any:
-        return drop_null(raw)
+    gates: dict[Name, Gate] = {}
 
 
 class RecipeText(Strict):
-    """A composed recipe. Steps run in the order written; a null entry anywhere is as good as removed."""
+    """A composed recipe. Steps run in the order written.
+
+    A null entry is refused: a gate whose value got lost must not vanish. `~KEY` removes one.
+    """
 
     name: str = Field(pattern=NAME_PATTERN, max_length=100)
     description: str = ""
     seed: int = Field(0, ge=0)
     model: ModelSource
     target: Target = Target()
-    data: dict[str, Use] = {}
-    stages: dict[str, StepUse] = Field(min_length=1)
+    data: dict[Name, Use] = {}
+    stages: dict[StepName, StepUse] = Field(min_length=1)
     validate_: Validation = Field(Validation(), alias="validate")
     publish: Use = Use(use="local")
 
-    @field_validator("data", "stages", mode="before")
-    @classmethod
-    def _without_null(cls, raw: Any) -> Any:
-        return drop_null(raw)
-
     @field_validator("name")
     @classmethod
-    def _not_reserved(cls, name: str) -> str:
+    def _not_a_folder(cls, name: str) -> str:
         if name in ("runs", "sweeps"):
             raise ValueError("this name is taken by a folder of modelwright's own")
         return name
 
 
-def drop_null(raw: Any) -> Any:
-    """A mapping without its null entries; anything else as it is."""
-    return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+RECIPE_KEYS = tuple(field.alias or name for name, field in RecipeText.model_fields.items())

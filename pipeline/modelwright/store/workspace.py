@@ -29,16 +29,32 @@ class Workspace:
         return cls(root.absolute(), Store(place.absolute()))
 
     def check(self) -> None:
-        """Raise RecipeError unless both folders can be written to."""
+        """Raise RecipeError when the artifacts folder cannot be one; writes nothing."""
         if self.artifacts.exists() and not self.artifacts.is_dir():
             raise RecipeError(
                 "The artifacts folder is a file.",
                 where=str(self.artifacts),
                 hint="give a folder: --artifacts DIR",
             )
+        for folder in (self.artifacts, self.store.root):
+            place = existing(folder)
+            if not os.access(place, os.W_OK):
+                raise RecipeError(
+                    f"'{folder}' cannot be written to.",
+                    where=str(place),
+                    hint="make it writable, or choose another folder (--artifacts, MODELWRIGHT_STORE)",
+                )
+
+    def prepare(self) -> None:
+        """Make both folders. Raises RecipeError where that fails."""
         with disk_errors(self.artifacts, "write to the artifacts folder"):
             self.artifacts.mkdir(parents=True, exist_ok=True)
             probe = self.artifacts / f".write-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
         self.store.prepare()
+
+
+def existing(path: Path) -> Path:
+    """The nearest folder above `path` (or itself) that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())

@@ -40,8 +40,7 @@ def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResul
         elif measured is None:
             reason = "not measured: there is no baseline figure to compare with"
         else:
-            noise = " (noisy: its interval is wide)" if found[0].noisy else ""
-            reason = f"judged by the pessimistic end of the 95 % interval{noise}"
+            reason = _how_judged(found[0])
         yield GateResult(
             name=label,
             metric=gate.metric,
@@ -52,6 +51,13 @@ def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResul
             passed=passed,
             reason=reason,
         )
+
+
+def _how_judged(value: Value) -> str:
+    if value.candidate.low == value.candidate.high and value.difference is None:
+        return "an exact figure"
+    noise = " (noisy: its interval is wide)" if value.noisy else ""
+    return f"the pessimistic end of its 95 % interval{noise}"
 
 
 def _matches(gate: Gate, value: Value) -> bool:

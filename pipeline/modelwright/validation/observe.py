@@ -23,11 +23,8 @@ def observe(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     target = Target.model_validate(payload["target"])
     model = Model(Path(payload["path"]), ModelSpec.model_validate(payload["spec"]), payload["digest"])
     format_ = registry.formats[model.spec.format]()
-    metrics = {key: registry.metrics[key].model_validate(value) for key, value in payload["metrics"].items()}
-    datasets = {
-        key: registry.datasets[value["use"]].model_validate(value["parameters"])
-        for key, value in payload["datasets"].items()
-    }
+    metrics = {key: registry.metrics.restore(item) for key, item in payload["metrics"].items()}
+    datasets = {key: registry.datasets.restore(item) for key, item in payload["datasets"].items()}
     context = MetricContext(
         target, payload["seed"], format_, {
             (name, metric.split): datasets[name].load(metric.split)
@@ -76,11 +73,8 @@ def job(
         "digest": model.digest,
         "target": target.model_dump(mode="json"),
         "seed": seed,
-        "metrics": {key: metric.model_dump(mode="json") for key, metric in metrics.items()},
-        "datasets": {
-            name: {"use": datasets[name].name, "parameters": datasets[name].model_dump(mode="json")}
-            for name in sorted(named)
-        },
+        "metrics": {key: metric.reference() for key, metric in metrics.items()},
+        "datasets": {name: datasets[name].reference() for name in sorted(named)},
         "out": str(out),
         "in_turns": in_turns,
     }

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them."""
-    from modelwright.recipe.compose import available
+    from modelwright.recipe.config_groups import available
     from modelwright.registry import Registry
 
     recipes = available(Registry.load(), "recipe")
