@@ -47,7 +47,7 @@ def paired_difference(
 
 def bootstrap_interval(value: float, resamples: ArrayLike) -> Interval:
     """A statistic with the 95 % percentile interval of its resamples, which always holds the statistic."""
-    low, high = np.percentile(resamples, [2.5, 97.5])
+    low, high = np.percentile(np.asarray(resamples, dtype=np.float64), [2.5, 97.5])
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 
 

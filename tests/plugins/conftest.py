@@ -7,8 +7,6 @@ from modelwright_plugins.export.onnx import ExportOnnx
 from tests.plugins.stage_context import FolderContext
 from tests.plugins.tiny_bert import save_tiny_bert
 
-LABELS = ("bad", "fair", "good")
-
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Model:
@@ -23,7 +21,7 @@ def tiny_onnx(tiny_checkpoint: Model, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return save_tiny_bert(tmp_path_factory.mktemp("classifier"), labels=LABELS)
+    return save_tiny_bert(tmp_path_factory.mktemp("classifier"), "classify")
 
 
 @pytest.fixture(scope="session")

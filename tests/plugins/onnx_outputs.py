@@ -8,10 +8,10 @@ import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
+from modelwright.testing.texts import sentences
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.onnx_graph import save_graph
 from modelwright_plugins.text.companions import copy_companions
-from tests.plugins.tiny_bert import sentences
 
 TEXTS = [*sentences(14, seed=7), "a", " ".join(["file"] * 50)]
 

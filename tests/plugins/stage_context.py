@@ -87,6 +87,9 @@ class FolderContext:
         folder.mkdir(parents=True)
         return folder
 
+    def where(self, parameter: str) -> str:
+        return f"stages.trial.{parameter}"
+
     def record(self, name: str, value: JsonValue) -> None:
         self.records[name] = value
 

@@ -53,6 +53,10 @@ class StageContext(Protocol):
         """A new empty folder that is removed when the step ends."""
         ...
 
+    def where(self, parameter: str) -> str:
+        """Where the recipe sets one of the stage's parameters, for an error: `stages.quantize.exclude`."""
+        ...
+
     def record(self, name: str, value: JsonValue) -> None:
         """Keep a table, curve or decision for the report, under `name`."""
         ...

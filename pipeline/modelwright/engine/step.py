@@ -45,6 +45,7 @@ class WorkerContext:
         self.seed: int = payload["seed"]
         self.log = logging.getLogger(stage.name)
         self.records: dict[str, JsonValue] = {}
+        self._name: str = payload["name"]
         self._registry = registry
         self._stage = stage
         self._input = model
@@ -91,6 +92,10 @@ class WorkerContext:
         folder = self._scratch / name
         folder.mkdir(parents=True)
         return folder
+
+    def where(self, parameter: str) -> str:
+        """Where the recipe sets a parameter of this step."""
+        return f"stages.{self._name}.{parameter}"
 
     def record(self, name: str, value: JsonValue) -> None:
         """Keep a table, curve or decision for the report. Raises StageError for what JSON cannot hold."""

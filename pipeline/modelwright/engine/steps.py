@@ -91,6 +91,7 @@ class StepRunner:
     def _payload(self, step: PlannedStep, key: str, folder: Path) -> dict[str, Any]:
         recipe = self._plan.recipe
         return {
+            "name": step.name,
             "stage": step.stage.reference(),
             "path": str(self._model.path),
             "spec": self._model.spec.model_dump(mode="json"),

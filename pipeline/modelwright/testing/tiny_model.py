@@ -15,6 +15,8 @@ from modelwright.testing.texts import LABELS, sentences
 LAYERS, HIDDEN, HEADS, INNER, LENGTH = 2, 32, 4, 64, 64
 # Weights this large make attention and layers matter, as in a trained model.
 SPREAD = 0.15
+# Biases of zero and norms of one would be folded away by whoever simplifies a graph.
+SHIFT = 0.1
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -85,11 +87,12 @@ def _weights(vocabulary: int, task: Task, rng: np.random.Generator) -> dict[str,
 
     def linear(name: str, inputs: int, outputs: int) -> None:
         matrix(name, outputs, inputs)
-        tensors[f"{name}.bias"] = np.zeros(outputs, np.float32)
+        tensors[f"{name}.bias"] = (rng.standard_normal(outputs) * SHIFT).astype(np.float32)
 
     def norm(name: str) -> None:
-        tensors[f"{name}.weight"] = np.ones(HIDDEN, np.float32)
-        tensors[f"{name}.bias"] = np.zeros(HIDDEN, np.float32)
+        for part, middle in (("weight", 1), ("bias", 0)):
+            values = middle + rng.standard_normal(HIDDEN) * SHIFT
+            tensors[f"{name}.{part}"] = values.astype(np.float32)
 
     prefix = "bert." if task == "classify" else ""
     matrix(f"{prefix}embeddings.word_embeddings", vocabulary, HIDDEN)

@@ -56,7 +56,7 @@ class CastDtype(
             if not torch.isfinite(parameter).all():
                 raise StageError(
                     f"The weight '{name}' does not fit into {self.dtype}: it would become infinite.",
-                    where="stages.….dtype",
+                    where=ctx.where("dtype"),
                     accepted="bf16, whose range is that of fp32",
                 )
         checkpoint.save_pretrained(ctx.out)

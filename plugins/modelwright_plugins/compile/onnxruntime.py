@@ -89,7 +89,7 @@ class CompileOnnxRuntime(
         if self.variant == "auto" and self.data is None:
             raise RecipeError(
                 "compile.onnxruntime with variant auto checks parity, and no data set is named for it.",
-                where="stages.….data",
+                where="parameter data",
                 hint="name a data set of the recipe (data: docs), or a variant (variant: lean)",
             )
 
@@ -108,7 +108,7 @@ class CompileOnnxRuntime(
         if self.variant != "auto" and not built:
             raise StageError(
                 f"The variant '{self.variant}' does not apply: its patterns are not in this graph.",
-                where="stages.….variant",
+                where=ctx.where("variant"),
                 accepted="standard, extended, or auto",
             )
         chosen = next(iter(built)) if len(built) == 1 else self._fastest(model, ctx, built)
@@ -150,7 +150,7 @@ class CompileOnnxRuntime(
         if not holding:
             raise StageError(
                 f"No variant keeps parity with the input; the best reaches {max(cosines.values()):.5f}.",
-                where="stages.….parity",
+                where=ctx.where("parity"),
                 accepted=f"at least {self.parity}",
             )
         length = min(LENGTH, model.spec.max_length)

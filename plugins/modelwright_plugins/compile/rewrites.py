@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelwright_plugins.format.onnx_graph import add_initializer
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -48,14 +50,14 @@ def share_key_mask(model: ir.Model) -> int:
         return 0
     graph, tape = model.graph, ir.tape.Tape()
     shown = tape.op("Cast", [given[0]], attributes={"to": int(ir.DataType.FLOAT)})
-    hidden = tape.op("Sub", [_constant(graph, "key_mask.one", np.array(1, np.float32)), shown])
-    lowest = _constant(graph, "key_mask.lowest", np.array(np.finfo(np.float32).min, np.float32))
+    hidden = tape.op("Sub", [add_initializer(graph, "key_mask.one", np.array(1, np.float32)), shown])
+    lowest = add_initializer(graph, "key_mask.lowest", np.array(np.finfo(np.float32).min, np.float32))
     rows = tape.op("Unsqueeze", [
-        tape.op("Mul", [hidden, lowest]), _constant(graph, "key_mask.axes", np.array([1, 2]))
+        tape.op("Mul", [hidden, lowest]), add_initializer(graph, "key_mask.axes", np.array([1, 2]))
     ])  # fmt: skip
     # ONNX Runtime's CPU kernel refuses a mask whose query axis is 1.
     length = tape.op("Shape", [given[0]], attributes={"start": 1, "end": 2})
-    one = _constant(graph, "key_mask.single", np.array([1]))
+    one = add_initializer(graph, "key_mask.single", np.array([1]))
     shape = tape.op("Concat", [one, one, length, one], attributes={"axis": 0})
     mask = tape.op("Expand", [rows, shape])
     mask.dtype = ir.DataType.FLOAT
@@ -138,15 +140,6 @@ def _clean(model: ir.Model) -> None:
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     RemoveUnusedNodesPass()(model)
-
-
-def _constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.tensor(np.asarray(array), name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    graph.register_initializer(value)
-    return value
 
 
 def _int_attribute(name: str, value: int) -> ir.Attr:

@@ -9,8 +9,7 @@ from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import StageError
 from modelwright_plugins.text.companions import copy_companions
-
-OUTPUTS = {"embed": "last_hidden_state", "classify": "logits"}
+from modelwright_plugins.text.outputs import OUTPUTS
 
 
 class ExportOnnx(

@@ -56,9 +56,9 @@ class ExportOpenVINO(
         from modelwright_plugins.export.openvino_graph import keep_output, name_operators, strip_info
         from modelwright_plugins.export.sample_inputs import sample_inputs
         from modelwright_plugins.format.openvino_ir import GRAPH_FILE
-        from modelwright_plugins.format.openvino_runner import OUTPUTS
         from modelwright_plugins.format.torch import load_checkpoint, save_fast_tokenizer
         from modelwright_plugins.text.companions import copy_companions
+        from modelwright_plugins.text.outputs import OUTPUTS
 
         loaded = load_checkpoint(model)
         copy_companions(model.path, ctx.out)

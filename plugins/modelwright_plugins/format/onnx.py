@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +54,10 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
         )
 
     def graph_operators(self, model: Model) -> dict[str, int]:
-        """Operators of the graph as stored, by type."""
-        return dict(Counter(node.op_type for node in read_graph(model.path).graph.node))
+        """Operators of the graph as stored, by type, those of nested graphs and functions included."""
+        from modelwright_plugins.format.onnx_operators import count_operators
+
+        return dict(count_operators(read_graph(model.path)))
 
     def runner(self, model: Model, target: Target) -> Runner:
         """An ONNX Runtime session on the target's execution provider; needs no torch."""

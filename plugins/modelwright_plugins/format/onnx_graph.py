@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from modelwright_plugins.format.onnx import GRAPH_FILE
 
 if TYPE_CHECKING:
@@ -14,13 +16,27 @@ if TYPE_CHECKING:
 INLINE_LIMIT = 1_800_000_000
 
 
-def load_graph(folder: Path) -> onnx_ir.Model:
-    """The graph of a model folder, weights included."""
+def load_graph(folder: Path, file: str = GRAPH_FILE) -> onnx_ir.Model:
+    """The graph of a model folder, or another file in it, weights included."""
     import onnx_ir
 
-    model = onnx_ir.load(str(folder / GRAPH_FILE))
+    model = onnx_ir.load(str(folder / file))
     onnx_ir.external_data.load_to_model(model)
     return model
+
+
+def add_initializer(
+    graph: onnx_ir.Graph, name: str, values: np.ndarray | onnx_ir.TensorProtocol
+) -> onnx_ir.Value:
+    """Add a constant to a graph; the value that nodes read. Raises ValueError when the name is taken."""
+    import onnx_ir
+
+    tensor = onnx_ir.tensor(values, name=name) if isinstance(values, np.ndarray) else values
+    value = onnx_ir.Value(
+        name=name, const_value=tensor, shape=tensor.shape, type=onnx_ir.TensorType(tensor.dtype)
+    )
+    graph.register_initializer(value)
+    return value
 
 
 def save_graph(model: onnx_ir.Model, folder: Path) -> None:

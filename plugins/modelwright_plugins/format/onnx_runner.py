@@ -9,9 +9,8 @@ from modelwright.api.runner import Floats, Inputs
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, StageError
 from modelwright_plugins.format.onnx import GRAPH_FILE
+from modelwright_plugins.text.outputs import OUTPUTS
 from modelwright_plugins.text.runner import TextRunner
-
-OUTPUTS = {"embed": "last_hidden_state", "classify": "logits"}
 
 
 class OnnxRunner(TextRunner):

@@ -12,7 +12,7 @@ from modelwright.api.target import Target
 from modelwright.errors import RecipeError
 from modelwright_plugins.format.openvino_ir import WEIGHTS_FILE, not_finite, read_graph
 
-NOT_OPERATORS = ("Const", "Parameter", "Result")
+NOT_OPERATORS = ("Constant", "Parameter", "Result")
 
 
 class OpenVINO(Format, name="openvino", requires=("openvino>=2026.4,<2026.5",)):

@@ -23,6 +23,8 @@ WEIGHT_TYPES = frozenset(
     {"f64", "f32", "f16", "bf16", "f8e4m3", "f8e5m2", "i8", "u8", "i4", "u4", "nf4", "i2", "u2", "u1"}
 )
 FLOAT_TYPES: dict[str, str] = {"f64": "<f8", "f32": "<f4", "f16": "<f2"}
+# Operations that the file spells unlike their specification, which spells them as ONNX does.
+OPERATION_NAMES = {"Const": "Constant", "PReLU": "PRelu", "ReLU": "Relu", "SoftMax": "Softmax"}
 
 
 class Constant(NamedTuple):
@@ -41,7 +43,7 @@ class Constant(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The layers of a graph, those of nested bodies included."""
+    """The layers of a graph, those of nested bodies included; types by their names in the specification."""
 
     layer_types: tuple[str, ...]
     constants: tuple[Constant, ...]
@@ -66,7 +68,7 @@ def read_graph(path: Path) -> Graph:
     try:
         layers = list(ElementTree.parse(file).getroot().iter("layer"))
         constants = tuple(_constants(layers))
-        types = tuple(layer.attrib["type"] for layer in layers)
+        types = tuple(OPERATION_NAMES.get(kind := layer.attrib["type"], kind) for layer in layers)
     except (ElementTree.ParseError, KeyError, ValueError) as error:
         raise RecipeError(
             f"The graph is damaged or cut short: {error}", where=str(file), hint="export the model again"

@@ -12,9 +12,9 @@ from modelwright.api.target import Target
 from modelwright.errors import MissingError, StageError
 from modelwright_plugins.format.openvino_ir import GRAPH_FILE
 from modelwright_plugins.format.openvino_offline import import_openvino
+from modelwright_plugins.text.outputs import OUTPUTS
 from modelwright_plugins.text.runner import TextRunner
 
-OUTPUTS = {"embed": "last_hidden_state", "classify": "logits"}
 # Layers of the compiled graph that hold the arithmetic worth naming; fused attention is a Subgraph.
 HEAVY_LAYERS = ("FullyConnected", "MatMul", "ScaledDotProductAttention", "Subgraph")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from pydantic import Field
 
-from modelwright.api.metric import Interval, Metric, MetricContext, Observation, Value
+from modelwright.api.metric import Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
-from modelwright.statistics import is_noisy, median_interval
+from modelwright.statistics import is_noisy, median_interval, relative_change
 
 
 class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
@@ -24,6 +24,7 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
     Baseline and candidate take turns, a round each. In a round every cell of the grid is warmed up and then
     run for `seconds`, at least `least` times. p50 is the median of the rounds' medians and p95 that of the
     rounds' 95th percentiles, each with a bootstrap interval over rounds; ratios are taken round by round.
+    A cell is left out whose length one of the two models does not take.
     """
 
     batch: tuple[int, ...] = Field((1, 16), min_length=1, description="Texts per batch.")
@@ -63,28 +64,29 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
     ) -> list[Value]:
         """p50 and p95 per cell, with ratios baseline / candidate."""
-        before, after = _stacked(baseline), _stacked(candidate)
+        before, after = _by_cell(baseline), _by_cell(candidate)
         values = []
-        for cell in range(after.shape[1]):
-            at: dict[str, int | str] = {"batch": int(after[0, cell, 0]), "length": int(after[0, cell, 1])}
-            for figure, column in (("p50", 2), ("p95", 3)):
-                ours, theirs = after[:, cell, column], before[:, cell, column]
+        for batch, length in after:
+            if (batch, length) not in before:
+                continue
+            for figure, column in (("p50", 0), ("p95", 1)):
+                ours, theirs = after[(batch, length)][:, column], before[(batch, length)][:, column]
                 interval = median_interval(ours, seed)
                 ratio = median_interval(theirs / ours, seed)
                 values.append(
                     Value(
                         name=f"latency.{figure}",
-                        at=at,
+                        at={"batch": batch, "length": length},
                         unit="ms",
                         better="lower",
                         baseline=median_interval(theirs, seed),
                         candidate=interval,
-                        difference=_relative(median_interval(ours / theirs, seed)),
+                        difference=relative_change(median_interval(ours / theirs, seed)),
                         ratio=ratio,
                         noisy=is_noisy(ratio),
                         protocol={
-                            "rounds": self.rounds,
-                            "runs": int(after[:, cell, 4].sum()),
+                            "rounds": len(candidate),
+                            "runs": int(after[(batch, length)][:, 2].sum()),
                             "seconds_per_round": self.seconds,
                         },
                     )
@@ -92,10 +94,7 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
         return values
 
 
-def _stacked(rounds: Sequence[Observation]) -> np.ndarray:
-    """Rounds × cells × (batch, length, p50, p95, runs)."""
-    return np.stack([observation["cells"] for observation in rounds])
-
-
-def _relative(ratio: Interval) -> Interval:
-    return Interval(value=ratio.value - 1, low=ratio.low - 1, high=ratio.high - 1)
+def _by_cell(rounds: Sequence[Observation]) -> dict[tuple[int, int], np.ndarray]:
+    """Arrays [rounds, (p50, p95, runs)] by batch and length."""
+    stacked = np.stack([observation["cells"] for observation in rounds])
+    return {(int(cell[0, 0]), int(cell[0, 1])): cell[:, 2:] for cell in stacked.swapaxes(0, 1)}

@@ -19,7 +19,8 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
 
         memory: {batch: 16, length: 128}
 
-    The whole process counts, libraries included: it is what a server pays.
+    The whole process counts, libraries included: it is what a server pays. A model that takes fewer tokens
+    runs with what it takes; two that ran with different lengths are not compared.
     """
 
     batch: int = Field(16, ge=1, description="Texts in the batch.")
@@ -28,14 +29,19 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
     def observe(self, model: Model, runner: Runner | None, ctx: MetricContext) -> Iterator[Observation]:
         """One round: the peak of this process."""
         assert runner is not None
-        runner.infer(runner.sample(self.batch, min(self.length, model.spec.max_length), ctx.seed))
-        yield {"bytes": peak_rss()}
+        length = min(self.length, model.spec.max_length)
+        runner.infer(runner.sample(self.batch, length, ctx.seed))
+        yield {"bytes": peak_rss(), "length": length}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
     ) -> list[Value]:
-        """Bytes of both, and how many times smaller."""
-        return [bytes_value("memory.peak", baseline[0]["bytes"], candidate[0]["bytes"])]
+        """Bytes of both and how many times smaller; of the candidate alone where the lengths differ."""
+        before, after = baseline[0], candidate[0]
+        changes: dict[str, object] = {"protocol": {"batch": self.batch, "length": after["length"]}}
+        if before["length"] != after["length"]:
+            changes |= {"baseline": None, "difference": None, "ratio": None}
+        return [bytes_value("memory.peak", before["bytes"], after["bytes"]).model_copy(update=changes)]
 
 
 def bytes_value(name: str, before: int, after: int) -> Value:

@@ -44,7 +44,8 @@ class Retrieval(
         scores = queries @ passages.T
         own = np.diagonal(scores)[:, None]
         # Ties rank behind, so that equal vectors for all do not look like a perfect search.
-        yield {"ranks": (scores >= own).sum(axis=1) - 1}
+        # Counted by what is not lower, so that a score which compares with nothing ranks behind as well.
+        yield {"ranks": (~(scores < own)).sum(axis=1) - 1}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int

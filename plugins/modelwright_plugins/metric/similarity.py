@@ -8,9 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from modelwright.api.dataset import text_of
-from modelwright.api.metric import Interval, Metric, MetricContext, Observation, Value
+from modelwright.api.metric import Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
+from modelwright.statistics import bootstrap_interval
+from modelwright_plugins.metric.parity import cosine_rows
 
 
 class Similarity(Metric, name="similarity", figures=("spearman",), tasks=("embed",)):
@@ -30,9 +32,8 @@ class Similarity(Metric, name="similarity", figures=("spearman",), tasks=("embed
         assert runner is not None
         texts = [text_of(record) for record in ctx.data(self.data, self.split)[: self.samples]]
         vectors = runner.run(texts)
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         first, second = np.random.default_rng(ctx.seed).integers(0, len(texts), (2, self.pairs))
-        yield {"cosines": np.einsum("ij,ij->i", vectors[first], vectors[second])}
+        yield {"cosines": cosine_rows(vectors[first], vectors[second]), "texts": len(texts)}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
@@ -44,15 +45,18 @@ class Similarity(Metric, name="similarity", figures=("spearman",), tasks=("embed
         for _ in range(200):
             drawn = random.integers(0, len(before), len(before))
             resampled.append(_spearman(before[drawn], after[drawn]))
-        value = _spearman(before, after)
-        low, high = np.percentile(resampled, [2.5, 97.5])
         return [
             Value(
                 name="similarity.spearman",
                 data=self.data,
                 better="higher",
-                candidate=Interval(value=value, low=min(float(low), value), high=max(float(high), value)),
-                protocol={"pairs": len(before), "texts": self.samples, "split": self.split, "seed": seed},
+                candidate=bootstrap_interval(_spearman(before, after), resampled),
+                protocol={
+                    "pairs": len(after),
+                    "texts": candidate[0]["texts"],
+                    "split": self.split,
+                    "seed": seed,
+                },
             )
         ]
 

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from modelwright.api.dataset import text_of
-from modelwright.api.metric import Interval, Metric, MetricContext, Observation, Value
+from modelwright.api.metric import Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
-from modelwright.statistics import is_noisy, median_interval
+from modelwright.statistics import is_noisy, median_interval, relative_change
 
 
 class Throughput(Metric, name="throughput", group="speed", figures=("texts_per_second",)):
@@ -36,7 +36,7 @@ class Throughput(Metric, name="throughput", group="speed", figures=("texts_per_s
         for _ in range(self.rounds):
             start = time.perf_counter()
             runner.run(texts, self.batch)
-            yield {"rate": len(texts) / (time.perf_counter() - start)}
+            yield {"rate": len(texts) / (time.perf_counter() - start), "texts": len(texts)}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
@@ -53,9 +53,13 @@ class Throughput(Metric, name="throughput", group="speed", figures=("texts_per_s
                 better="higher",
                 baseline=median_interval(before, seed),
                 candidate=median_interval(after, seed),
-                difference=Interval(value=ratio.value - 1, low=ratio.low - 1, high=ratio.high - 1),
+                difference=relative_change(ratio),
                 ratio=ratio,
                 noisy=is_noisy(ratio),
-                protocol={"texts": self.samples, "batch": self.batch, "rounds": self.rounds},
+                protocol={
+                    "texts": candidate[0]["texts"],
+                    "batch": self.batch,
+                    "rounds": len(candidate),
+                },
             )
         ]

@@ -1,4 +1,4 @@
-"""Texts that quantizers of ONNX graphs calibrate on and compare with."""
+"""Texts that quantizers calibrate on and compare with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def text_batches(model: Model, ctx: StageContext, data: str, split: Split, count
     """
     texts = [text for record in ctx.data(data, split) if (text := text_of(record))]
     if not texts:
-        raise RecipeError(f"The {split} split of '{data}' has no text.", where="stages.….data")
+        raise RecipeError(f"The {split} split of '{data}' has no text.", where=ctx.where("data"))
     if len(texts) < count:
         ctx.log.warning("%d texts in the %s split, fewer than the %d asked for", len(texts), split, count)
     chosen = random.Random(ctx.seed).sample(texts, min(count, len(texts)))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelwright_plugins.format.onnx_graph import add_initializer
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -61,18 +63,11 @@ def _reads_float_rows(node: ir.Node) -> bool:
 
 def _quantized(graph: ir.Graph, table: ir.Value) -> tuple[ir.Value, ir.Value]:
     """A table's codes [rows, width] in int8 and scales [rows, 1], as initializers."""
-    import onnx_ir as ir
-
     assert table.const_value is not None
     weights = table.const_value.numpy()
     scales = np.abs(weights).max(axis=1, keepdims=True).astype(np.float32) / LARGEST
     codes = np.rint(weights / np.where(scales == 0, 1, scales)).astype(np.int8)
-    values = []
-    for suffix, array in (("int8", codes), ("scale", scales)):
-        tensor = ir.tensor(array, name=f"{table.name}_{suffix}")
-        value = ir.Value(
-            name=tensor.name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype)
-        )
-        graph.register_initializer(value)
-        values.append(value)
-    return values[0], values[1]
+    return (
+        add_initializer(graph, f"{table.name}_int8", codes),
+        add_initializer(graph, f"{table.name}_scale", scales),
+    )

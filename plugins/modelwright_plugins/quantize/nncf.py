@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from modelwright.api.context import StageContext
-from modelwright.api.dataset import text_of
+from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Inputs
 from modelwright.api.stage import MIB, Footprint, Stage
@@ -72,6 +70,10 @@ class QuantizeNNCF(
     )
     validation_samples: int = Field(64, ge=1, description="Texts that `max_drop` is judged on.")
 
+    def decides_by_measuring(self) -> bool:
+        """Only with `max_drop`, whose figures come from this machine's arithmetic."""
+        return self.max_drop is not None
+
     def run(self, model: Model, ctx: StageContext) -> None:
         """Calibrate, quantize, exclude what costs too much, save."""
         from modelwright_plugins.format.openvino_ir import GRAPH_FILE
@@ -82,15 +84,15 @@ class QuantizeNNCF(
 
         openvino = import_openvino()
         graph = openvino.Core().read_model(str(model.path / GRAPH_FILE))
-        texts = self._texts(ctx, "calibration", self.samples)
-        ignored = self._ignored(graph)
+        batches = self._batches(model, graph, ctx, "calibration")
+        ignored = self._ignored(graph, ctx)
         names = {node.get_friendly_name() for node in graph.get_ordered_ops()}
         with nncf_logs_to(ctx.log):
-            quantized = self._quantize(graph, list(_batches(model, graph, texts)), ignored)
-        decisions: dict[str, object] = {"calibration_samples": len(texts), "ignored": list(ignored)}
+            quantized = self._quantize(graph, batches, ignored)
+        decisions: dict[str, object] = {"calibration_samples": len(batches), "ignored": list(ignored)}
         if self.max_drop is not None:
-            checked = self._texts(ctx, "validation", self.validation_samples)
-            judge = Judge(model, graph, list(_batches(model, graph, checked)), ctx.target)
+            checked = self._batches(model, graph, ctx, "validation")
+            judge = Judge(model, graph, checked, ctx.target)
             quantized, outcome = restore(quantized, judge, self.max_drop, ctx)
             decisions |= {"validation_samples": len(checked), **outcome}
         _compress(quantized)
@@ -135,40 +137,27 @@ class QuantizeNNCF(
             ),
         )
 
-    def _texts(self, ctx: StageContext, split: Literal["calibration", "validation"], count: int) -> list[str]:
-        texts = [text for record in ctx.data(self.data, split) if (text := text_of(record))]
-        if not texts:
-            raise RecipeError(
-                f"The {split} split of '{self.data}' holds no text.", where="quantize.nncf: data"
-            )
-        if len(texts) < count:
-            ctx.log.warning("%d texts in the %s split, fewer than the %d asked for", len(texts), split, count)
-            return texts
-        return random.Random(ctx.seed).sample(texts, count)
+    def _batches(self, model: Model, graph: openvino.Model, ctx: StageContext, split: Split) -> list[Inputs]:
+        """Texts one by one, so that no padding enters the ranges, with the inputs that the graph has."""
+        from modelwright_plugins.quantize.calibration import text_batches
 
-    def _ignored(self, graph: openvino.Model) -> tuple[str, ...]:
+        count = self.samples if split == "calibration" else self.validation_samples
+        wanted = [port.any_name for port in graph.inputs]
+        batches = text_batches(model, ctx, self.data, split, count)
+        return [{name: inputs[name] for name in wanted} for inputs in batches]
+
+    def _ignored(self, graph: openvino.Model, ctx: StageContext) -> tuple[str, ...]:
         kinds = ("Constant", "Parameter", "Result")
         names = [n.get_friendly_name() for n in graph.get_ordered_ops() if n.get_type_name() not in kinds]
         for pattern in self.ignore:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise RecipeError(
                     f"No operator of the graph is called '{pattern}'.",
-                    where="quantize.nncf: ignore",
+                    where=ctx.where("ignore"),
                     accepted="a name or shell pattern, such as encoder.layer.0.* or *.output.dense",
                     hint=did_you_mean(pattern, names),
                 )
         return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in self.ignore))
-
-
-def _batches(model: Model, graph: openvino.Model, texts: list[str]) -> Iterator[Inputs]:
-    """One text at a time, so that no padding enters the ranges."""
-    from modelwright_plugins.text.tokenize import TextTokenizer
-
-    tokenizer = TextTokenizer(model.path, model.spec.max_length)
-    wanted = [port.any_name for port in graph.inputs]
-    for text in texts:
-        inputs = tokenizer([text])
-        yield {name: inputs[name] for name in wanted}
 
 
 def _compress(quantized: openvino.Model) -> None:

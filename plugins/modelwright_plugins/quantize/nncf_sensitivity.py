@@ -16,6 +16,7 @@ from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
 from modelwright.api.target import Target
 from modelwright.errors import StageError
+from modelwright_plugins.metric.parity import cosine_rows
 from modelwright_plugins.text.pooling import pool
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ class Judge:
     def similarity(self, graph: openvino.Model) -> float:
         """1 where the outputs point the same way."""
         found = self._outputs(graph, self._deployed)
-        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(self._reference, axis=1)
-        return float(np.mean((found * self._reference).sum(axis=1) / np.maximum(norms, 1e-12)))
+        return float(cosine_rows(self._reference, found).mean())
 
     def _outputs(self, graph: openvino.Model, options: dict[str, Any]) -> Floats:
         import openvino
@@ -96,7 +96,7 @@ def restore(
         else:
             raise StageError(
                 f"With every operator that helps back in float, {1 - similarity:.5f} is still lost.",
-                where="quantize.nncf: max_drop",
+                where=ctx.where("max_drop"),
                 accepted=f"a max_drop above {1 - similarity:.5f} (mean cosine similarity)",
                 hint="set export.openvino's inference_precision to f32, or raise max_drop",
             )

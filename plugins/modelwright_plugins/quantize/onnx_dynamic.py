@@ -69,13 +69,13 @@ class QuantizeOnnxDynamic(
         from modelwright_plugins.format.onnx_graph import load_graph, save_graph
         from modelwright_plugins.quantize.calibration import text_batches
         from modelwright_plugins.quantize.embedding_rows import quantize_embeddings
-        from modelwright_plugins.quantize.onnx_nodes import loaded, matching, operators_of, prepared
+        from modelwright_plugins.quantize.onnx_nodes import matching, operators_of, prepared
         from modelwright_plugins.quantize.padding import embed_first_token_as_padding
         from modelwright_plugins.quantize.smooth_quant import smooth
 
         copy_companions(model.path, ctx.out)
         graph = load_graph(model.path)
-        excluded = matching(graph, self.exclude, "stages.….exclude")
+        excluded = matching(graph, self.exclude, ctx.where("exclude"))
         passes: dict[str, JsonValue] = {
             "padding embedded as first token": embed_first_token_as_padding(graph)
         }
@@ -98,7 +98,7 @@ class QuantizeOnnxDynamic(
                 weight_type=QuantType.QInt8,
                 use_external_data_format=(scratch / f"{GRAPH_FILE}.data").exists(),
             )
-            graph = loaded(scratch / "output.onnx")
+            graph = load_graph(scratch, "output.onnx")
         ctx.record("operators", operators_of(graph))
         save_graph(graph, ctx.out)
         ctx.describe(dtype="int8")

@@ -65,15 +65,6 @@ def constant_layers(model: ir.Model, operators: Sequence[str]) -> list[str]:
     ]
 
 
-def loaded(file: Path) -> ir.Model:
-    """The graph that a quantizer wrote."""
-    import onnx_ir
-
-    model = onnx_ir.load(str(file))
-    onnx_ir.external_data.load_to_model(model)
-    return model
-
-
 def operators_of(model: ir.Model) -> dict[str, JsonValue]:
     """How often each operator occurs."""
     return dict(Counter(node.op_type for node in model.graph))

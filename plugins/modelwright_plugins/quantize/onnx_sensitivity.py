@@ -12,6 +12,8 @@ import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Inputs
+from modelwright_plugins.format.onnx_graph import add_initializer
+from modelwright_plugins.metric.parity import cosine_rows
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -91,8 +93,6 @@ class Switchboard:
 
     def similarity(self, *, on: Collection[str] | None = None, off: Collection[str] = ()) -> float:
         """Mean cosine with all layers in float, when those `on` (default all) but not `off` are quantized."""
-        from modelwright_plugins.metric.parity import cosine_rows
-
         chosen = [(on is None or name in on) and name not in off for name in self.names]
         return float(cosine_rows(self._float, self._run(np.array(chosen))).mean())
 
@@ -114,11 +114,7 @@ def _add_switches(graph: ir.Model, layers: Sequence[Layer]) -> None:
     graph.graph.inputs.append(switches)
     for number, layer in enumerate(layers):
         tape = ir.tape.Tape()
-        tensor = ir.tensor(np.array(number), name=f"switch_{number}")
-        index = ir.Value(
-            name=tensor.name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype)
-        )
-        graph.graph.register_initializer(index)
+        index = add_initializer(graph.graph, f"switch_{number}", np.array(number))
         chosen = tape.op("Gather", [switches, index])
         floats = (layer.activation, _float_weight(graph.graph, layer))
         for position, value in enumerate(floats):
@@ -129,14 +125,9 @@ def _add_switches(graph: ir.Model, layers: Sequence[Layer]) -> None:
 
 
 def _float_weight(graph: ir.Graph, layer: Layer) -> ir.Value:
-    import onnx_ir as ir
-
     name, tensor = f"{layer.weight.name}_float", layer.weight.const_value
     assert tensor is not None
-    if name not in graph.initializers:
-        value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-        graph.register_initializer(value)
-    return graph.initializers[name]
+    return graph.initializers.get(name) or add_initializer(graph, name, tensor)
 
 
 def _label(node: ir.Node) -> str:

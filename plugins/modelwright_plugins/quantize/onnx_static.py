@@ -75,6 +75,10 @@ class QuantizeOnnxStatic(
     )
     sensitivity_samples: int = Field(16, ge=1, description="Texts that sensitivity is measured on.")
 
+    def decides_by_measuring(self) -> bool:
+        """Only where layers are left in float by how they measure, in this machine's arithmetic."""
+        return self.max_drop is not None or self.exclude_worst > 0
+
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its augmented, quantized and switchable copies; a quarter of the bytes remain."""
         result = ModelSize(parameters=size.parameters, weight_bytes=size.weight_bytes // 4)
@@ -95,7 +99,7 @@ class QuantizeOnnxStatic(
 
         copy_companions(model.path, ctx.out)
         graph = load_graph(model.path)
-        excluded = matching(graph, self.exclude, "stages.….exclude")
+        excluded = matching(graph, self.exclude, ctx.where("exclude"))
         batches = text_batches(model, ctx, self.data, "calibration", self.samples)
         if self.smooth_quant_alpha is not None:
             smooth(graph, batches, self.smooth_quant_alpha, frozenset(excluded))
@@ -117,7 +121,8 @@ class QuantizeOnnxStatic(
         """The QDQ graph."""
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-        from modelwright_plugins.quantize.onnx_nodes import constant_layers, loaded, prepared
+        from modelwright_plugins.format.onnx_graph import load_graph
+        from modelwright_plugins.quantize.onnx_nodes import constant_layers, prepared
         from modelwright_plugins.quantize.onnx_ranges import calibrate
 
         operators = [operator for operator in self.operators if operator != "Gather"]
@@ -149,7 +154,7 @@ class QuantizeOnnxStatic(
                 "QuantizeBias": False,
             },
         )
-        return loaded(scratch / "output.onnx")
+        return load_graph(scratch, "output.onnx")
 
     def _left_in_float(self, board: Switchboard, labels: dict[str, str], ctx: StageContext) -> set[str]:
         """Measure each layer alone; the names of those to put back."""

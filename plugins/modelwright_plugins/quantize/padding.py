@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelwright_plugins.format.onnx_graph import add_initializer
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -32,11 +34,7 @@ def embed_first_token_as_padding(model: ir.Model) -> int:
     tape = ir.tape.Tape()
     shown = tape.op("Cast", [mask], attributes={"to": int(ir.DataType.BOOL)})
     # Gather keeps a list of one index as an axis of length 1, so that Where repeats it over the length.
-    tensor = ir.tensor(np.array([0]), name="padding_first")
-    zero = ir.Value(
-        name="padding_first", const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype)
-    )
-    model.graph.register_initializer(zero)
+    zero = add_initializer(model.graph, "padding_first", np.array([0]))
     first = tape.op("Gather", [ids, zero], attributes={"axis": 1})
     chosen = tape.op("Where", [shown, ids, first])
     chosen.shape, chosen.dtype = ids.shape, ids.dtype

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelwright.api.runner import Inputs
+from modelwright_plugins.format.onnx_graph import add_initializer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,13 +39,13 @@ def smooth(
         widest = np.maximum(np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0), SMALLEST)
         factor = np.maximum(largest[value], SMALLEST) ** alpha / widest ** (1 - alpha)
         factor = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
-        inverse = _initializer(model.graph, f"{value.name}_smooth_factor", 1 / factor)
+        inverse = add_initializer(model.graph, f"{value.name}_smooth_factor", 1 / factor)
         divide = ir.node("Mul", [value, inverse], name=f"{value.name}_smooth")
         smoothed = divide.outputs[0]
         smoothed.name, smoothed.shape, smoothed.dtype = f"{value.name}_smoothed", value.shape, value.dtype
         model.graph.insert_before(nodes[0], [divide])
         for node, weight in zip(nodes, weights, strict=True):
-            scaled = _initializer(model.graph, f"{node.name}_smooth_weight", weight * factor[:, None])
+            scaled = add_initializer(model.graph, f"{node.name}_smooth_weight", weight * factor[:, None])
             before = node.inputs[1]
             node.replace_input_with(0, smoothed)
             node.replace_input_with(1, scaled)
@@ -85,12 +86,3 @@ def _weight(node: ir.Node) -> np.ndarray:
     assert node.inputs[1] is not None
     assert node.inputs[1].const_value is not None
     return np.asarray(node.inputs[1].const_value.numpy())
-
-
-def _initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    graph.register_initializer(value)
-    return value

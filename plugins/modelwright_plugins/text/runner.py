@@ -9,7 +9,7 @@ import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
-from modelwright.errors import RecipeError
+from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.text.pooling import pool
 from modelwright_plugins.text.tokenize import TextTokenizer
 
@@ -45,7 +45,10 @@ class TextRunner(ABC):
         return output
 
     def run(self, texts: Sequence[str], batch_size: int = 32) -> Floats:
-        """Rows in the order of `texts`; batches hold texts of similar length, so that little is padded."""
+        """Rows in the order of `texts`; batches hold texts of similar length, so that little is padded.
+
+        Raises StageError when a row holds NaN or infinity, which no metric could judge.
+        """
         order = np.argsort(np.array(self.tokenizer.lengths(texts)), kind="stable")
         rows: list[Floats] = []
         for start in range(0, len(order), batch_size):
@@ -53,6 +56,7 @@ class TextRunner(ABC):
         joined = np.concatenate(rows).astype(np.float32, copy=False)
         result = np.empty_like(joined)
         result[order] = joined
+        self._require_finite(result)
         return result
 
     def embed(self, texts: Sequence[str], batch_size: int = 32) -> Floats:
@@ -64,6 +68,16 @@ class TextRunner(ABC):
         """The most likely label of each text."""
         self._require("classify")
         return [self.spec.labels[i] for i in self.run(texts, batch_size).argmax(axis=1)]
+
+    def _require_finite(self, rows: Floats) -> None:
+        bad = int((~np.isfinite(rows).all(axis=1)).sum())
+        if bad:
+            raise StageError(
+                f"The model gives NaN or infinity for {bad:,} of {len(rows):,} texts.",
+                where=f"the {self.spec.format} model ({self.spec.dtype})",
+                accepted="outputs that are finite",
+                hint="fp16 overflows past 65,504, where bf16 and fp32 do not; check the weights as well",
+            )
 
     def _require(self, task: str) -> None:
         if self.spec.task != task:

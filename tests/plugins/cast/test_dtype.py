@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,14 @@ import pytest
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
+from modelwright.engine.run import RunResult
 from modelwright.errors import StageError
+from modelwright.testing.texts import sentences
+from modelwright.testing.tiny_model import write_tiny_model
 from modelwright_plugins.cast.dtype import CastDtype
 from modelwright_plugins.format.torch import Torch
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import save_tiny_bert, sentences
+from tests.plugins.tiny_bert import save_tiny_bert
 
 pytest.importorskip("transformers", reason="needs transformers")
 
@@ -49,3 +53,18 @@ def test_a_weight_that_overflows_fp16_is_refused_and_fits_bf16(tmp_path: Path) -
         FolderContext(tmp_path / "fp16").apply(CastDtype(dtype="fp16"), checkpoint)
     assert "bf16" in str(caught.value.accepted)
     FolderContext(tmp_path / "bf16").apply(CastDtype(dtype="bf16"), checkpoint)
+
+
+def test_an_error_names_the_parameter_of_the_step(
+    tmp_path: Path, run_recipe: Callable[..., RunResult]
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = write_tiny_model(tmp_path / "checkpoint")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.1.output.dense.bias"][3] = 70_000.0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    stages = {"half": {"use": "cast.dtype", "dtype": "fp16"}}
+    with pytest.raises(StageError, match="does not fit into fp16") as caught:
+        run_recipe({"model": {"path": str(folder)}, "stages": stages}, bench=False)
+    assert "stages.half.dtype" in str(caught.value)

@@ -8,12 +8,12 @@ import pytest
 from modelwright.api.dataset import Record
 from modelwright.api.model import Model
 from modelwright.errors import RecipeError
+from modelwright.testing.texts import sentences
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.onnx_outputs import cosines, outputs
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import sentences
 
 pytest.importorskip("onnxscript", reason="needs the export extra")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")

@@ -16,7 +16,7 @@ from modelwright_plugins.compile.rewrites import (
     share_key_mask,
 )
 from modelwright_plugins.format.onnx import Onnx
-from modelwright_plugins.format.onnx_graph import load_graph
+from modelwright_plugins.format.onnx_graph import add_initializer, load_graph
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from tests.plugins.onnx_outputs import as_model, outputs
 from tests.plugins.stage_context import FolderContext
@@ -85,9 +85,7 @@ def test_a_mask_that_hides_more_than_padding_is_not_shared(tiny_onnx: Model) -> 
     attention = next(node for node in graph.graph if node.op_type == "Attention")
     mask = attention.inputs[3]
     assert mask is not None
-    tensor = ir.tensor(np.array(-20_000.0, np.float32), name="always")
-    hidden = ir.Value(name="always", const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
-    graph.graph.register_initializer(hidden)
+    hidden = add_initializer(graph.graph, "always", np.array(-20_000.0, np.float32))
     add = ir.node("Add", [mask, hidden], name="hides_every_key")
     add.outputs[0].name = "not_a_key_mask"
     graph.graph.insert_before(attention, [add])

@@ -8,12 +8,13 @@ import pytest
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
+from modelwright.testing.texts import sentences
 from modelwright_plugins.export.openvino import ExportOpenVINO
 from modelwright_plugins.format.openvino import OpenVINO
 from modelwright_plugins.format.openvino_ir import read_graph
 from modelwright_plugins.format.torch import Torch
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import save_tiny_bert, sentences
+from tests.plugins.tiny_bert import save_tiny_bert
 
 pytest.importorskip("openvino", reason="needs openvino")
 pytest.importorskip("transformers", reason="needs transformers")
@@ -93,7 +94,7 @@ def test_half_precision_halves_the_weights(checkpoint: Model, exported: Model, t
 
 
 def test_a_classifier_gives_the_logits_of_pytorch(tmp_path: Path) -> None:
-    checkpoint = save_tiny_bert(tmp_path / "checkpoint", labels=("bad", "fair", "good"))
+    checkpoint = save_tiny_bert(tmp_path / "checkpoint", "classify")
     stage = ExportOpenVINO(inference_precision="f32")
     exported = FolderContext(tmp_path / "export").apply(stage, checkpoint)
     texts = sentences(6, seed=5)

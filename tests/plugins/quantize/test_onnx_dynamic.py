@@ -8,11 +8,11 @@ import pytest
 from modelwright.api.dataset import Record
 from modelwright.api.model import Model
 from modelwright.errors import RecipeError, StageError
+from modelwright.testing.texts import sentences
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from tests.plugins.onnx_outputs import cosines
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import sentences
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from modelwright.api.dataset import Record, Split
 from modelwright.api.model import Model
 from modelwright.errors import StageError
+from modelwright.testing.texts import sentences
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.onnx_outputs import TEXTS, cosines, outputs
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import sentences
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -141,3 +141,13 @@ def test_a_classifier_keeps_its_decisions(tiny_classifier_onnx: Model, tmp_path:
     model, ctx = quantize(tiny_classifier_onnx, tmp_path / "classifier")
     assert "classifier" in {row["layer"] for row in ctx.records["sensitivity"]}
     assert cosines(tiny_classifier_onnx, model).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("parameters", "measures"), [({}, False), ({"max_drop": 0.01}, True), ({"exclude_worst": 1}, True)]
+)
+def test_layers_left_in_float_by_measuring_make_the_result_depend_on_the_machine(
+    parameters: dict[str, object], measures: bool
+) -> None:
+    stage = QuantizeOnnxStatic.model_validate({"data": "docs"} | parameters)
+    assert stage.decides_by_measuring() == measures
