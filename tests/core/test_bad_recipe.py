@@ -6,7 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from modelwright.recipe.origin import Origin
+from modelwright.recipe.schema import Amount
 from tests.core.bench import RECIPE, Bench, in_process
 
 EXPECTED = [
@@ -34,6 +37,18 @@ EXPECTED = [
     ("gate on an unknown metric", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "sise.disk", "at_most": 1}}}}, 2, ["measures no 'sise'", "did you mean 'size'?"]),
     ("gate on an unknown figure", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disc", "at_most": 1}}}}, 2, ["no figure 'disc'", "did you mean 'disk'?"]),
     ("gate with a strange amount", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "rise_at_most": "a bit"}}}}, 2, ["give a share such as 2%"]),
+    ("gate that lost its value", {"validate": {"metrics": {"size": {}}, "gates": {"speed": None}}}, 2, ["validate.gates.speed has no value", "toy.yaml", "~validate.gates.speed"]),
+    ("metric that lost its value", {"validate": {"metrics": {"size": None}}}, 2, ["validate.metrics.size has no value", "~validate.metrics.size"]),
+    ("step that lost its value", {"stages": {"a": {"use": "toy.scale"}, "b": None}}, 2, ["stages.b has no value", "~stages.b"]),
+    ("data that lost its value", {"data": {"docs": None}}, 2, ["data.docs has no value", "~data.docs"]),
+    ("condition that lost its value", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "at_least": 1, "at_most": None}}}}, 2, ["g.at_most cannot be None: a condition needs a value"]),
+    ("a limit that is no number", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "at_most": float("nan")}}}}, 2, ["g.at_most cannot be nan"]),
+    ("a step named as a path", {"stages": {"a/b": {"use": "toy.scale"}}}, 2, ["'a/b' cannot be the name of a step", "letters, digits"]),
+    ("a step named as a way out", {"stages": {"../x": {"use": "toy.scale"}}}, 2, ["'../x' cannot be the name of a step"]),
+    ("a step named baseline", {"stages": {"baseline": {"use": "toy.scale"}}}, 2, ["'baseline' cannot be the name of a step", "give it another name"]),
+    ("a step named candidate", {"stages": {"candidate": {"use": "toy.scale"}}}, 2, ["'candidate' cannot be the name of a step"]),
+    ("a data set named as a path", {"data": {"../docs": {"use": "jsonl", "path": "docs.jsonl"}}}, 2, ["'../docs' cannot be the name of a data set"]),
+    ("a gate named as a path", {"validate": {"metrics": {"size": {}}, "gates": {"a/b": {"metric": "size.disk", "at_most": 1}}}}, 2, ["'a/b' cannot be the name of a gate"]),
     ("metric of another task", {"validate": {"metrics": {"accuracy": {"data": "docs"}}}}, 2, ["lacks label", "map them"]),
     ("unknown publisher", {"publish": {"use": "s3"}}, 2, ["no publisher 's3'"]),
     ("a name that is a path", {"name": "../escape"}, 2, ["name cannot be '../escape'"]),
@@ -64,6 +79,37 @@ OVERRIDES = [
     ([], 2, ["No recipe is given", "encoder-int8"]),
     (["tyo.yaml"], 2, ["no such recipe file", "did you mean 'toy.yaml'?"]),
     (["toy.yaml", "sed=3"], 2, ["no key 'sed'", "did you mean 'seed'?", "override 'sed=3'"]),
+    (
+        ["toy.yaml", "model.pth=x"],
+        2,
+        ["'pth' is not a key of model", "did you mean 'path'?", "override 'model.pth=x'"],
+    ),
+    (
+        ["toy.yaml", "target.thread=2"],
+        2,
+        ["'thread' is not a key of target", "did you mean 'threads'?", "override 'target.thread=2'"],
+    ),
+    (["toy.yaml", "target=cuda"], 2, ["choose no target", "+target=NAME"]),
+    (
+        ["toy.yaml", "model.path=nope", "model.path=modle"],
+        2,
+        ["no model at 'modle'", "override 'model.path=modle'"],
+    ),
+    (
+        ["recipe=encoder-int8", "model=local", "model.path=./nope"],
+        2,
+        ["no model at './nope'", "override 'model.path=./nope'"],
+    ),
+    (
+        ["recipe=encoder-int8", "model=local", "model.path=x", "model.dtype=int9"],
+        2,
+        ["model.dtype cannot be 'int9'", "override 'model.dtype=int9'"],
+    ),
+    (
+        ["toy.yaml", "validate.gates.parity=null"],
+        2,
+        ["validate.gates.parity has no value", "~validate.gates.parity"],
+    ),
     (["toy.yaml", "stages.double.facto=3"], 2, ["'facto' is not a key", "override 'stages.double.facto=3'"]),
     (["toy.yaml", "stages.duble.factor=3"], 2, ["'duble' in stages says no 'use'"]),
     (["toy.yaml", "~stages.nothing"], 2, ["stages.nothing"]),
@@ -152,3 +198,52 @@ def test_steps_run_in_the_order_written_unless_they_say_after(bench: Bench, caps
     bench.write(stages=stages)
     ended = in_process(capsys, "plan", "toy.yaml")
     assert ended.out.index("double") < ended.out.index("between") < ended.out.index("halve")
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=7", "description=mine", "name=other", "model.max_length=32", "target.device=cpu"]
+)
+def test_every_key_of_a_recipe_takes_an_override_whether_it_is_written_or_not(
+    bench: Bench, capsys, monkeypatch, override: str
+):
+    monkeypatch.chdir(bench.root)
+    key, _, value = override.partition("=")
+    ended = in_process(capsys, "plan", "--resolved", "toy.yaml", override)
+    assert ended.code == 0, ended.err
+    assert f"{key.rpartition('.')[2]}: {value}" in ended.out
+
+
+@pytest.mark.parametrize("key", ["validate.gates.parity", "validate.metrics.size", "stages.halve"])
+def test_an_entry_is_removed_by_name(bench: Bench, capsys, monkeypatch, key: str):
+    monkeypatch.chdir(bench.root)
+    parent, _, name = key.rpartition(".")
+    for overrides, kept in (([], True), ([f"~{key}"], False)):
+        ended = in_process(capsys, "plan", "--resolved", "toy.yaml", *overrides)
+        assert ended.code == 0, ended.err
+        entries = yaml.safe_load(ended.out)
+        for part in parent.split("."):
+            entries = entries[part]
+        assert (name in entries) == kept
+
+
+@pytest.mark.parametrize("written", ["0.12346", "2%", "0.12346%", "0.1%", "33.333333%", "1e-7", "100%", "3"])
+def test_the_limit_of_a_gate_is_resolved_as_exactly_as_it_was_written(written: str):
+    amount = Amount.model_validate(written)
+    assert Amount.model_validate(str(amount)) == amount
+    assert ("%" in written) == ("%" in str(amount))
+    assert float(str(amount).rstrip("%")) == float(written.rstrip("%"))
+
+
+def test_an_override_is_blamed_only_for_what_it_set():
+    overrides = ["stages.a={use: x}", "stages.a.use=y", "stages.a.use=z", "stages.ab=1", "+data.d={use: q}"]
+    origin = Origin(overrides, {})
+    assert "override 'stages.a.use=z'" in origin.of("stages.a.use")
+    assert "override 'stages.a={use: x}'" in origin.of("stages.a.more")
+    assert "override '+data.d={use: q}'" in origin.of("data.d.path")
+    assert origin.of("stages") == "key stages"
+
+
+def test_a_file_that_a_group_choice_brought_in_is_named_and_not_the_choice(tmp_path: Path):
+    (tmp_path / "local.yaml").write_text("path: x\n")
+    origin = Origin(["model=local"], {tmp_path / "local.yaml": "model"})
+    assert origin.of("model.path") == f"key model.path, in {tmp_path / 'local.yaml'}"

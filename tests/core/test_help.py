@@ -1,5 +1,7 @@
 """The command's first impression."""
 
+import argparse
+import importlib
 import subprocess
 import sys
 
@@ -27,6 +29,14 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture)
     with pytest.raises(SystemExit) as ended:
         in_process(capsys, name, "--help")
     assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_says_what_it_is(name: str):
+    module = importlib.import_module(f"modelwright.cli.commands.{name.replace('-', '_')}")
+    parser = argparse.ArgumentParser(prog=name)
+    module.add_arguments(parser)
+    assert [action.dest for action in parser._actions if not action.help] == []
 
 
 def test_an_unknown_command_is_told_the_nearest(capsys: pytest.CaptureFixture):

@@ -48,6 +48,56 @@ def test_a_hook_that_does_not_exist_is_refused(bench: Bench, install):
     assert "modelwright_stagse" in ended.err
 
 
+FAILING_HOOKS = {
+    "imports what is not there": (
+        "@hookimpl\ndef modelwright_stages():\n    import not_here_at_all\n    yield None\n",
+        ["hook modelwright_stages fails", "ModuleNotFoundError", "not_here_at_all", "distribution 'odd' 1.0"],
+    ),
+    "yields a function": (
+        "@hookimpl\ndef modelwright_stages():\n    yield print\n",
+        ["built-in function print", "no stage", "plugin 'odd'", "derive from Stage"],
+    ),
+    "yields another kind": (
+        "from modelwright import Metric\n"
+        "class Odd(Metric, name='odd'):\n"
+        "    def observe(self, model, runner, ctx): ...\n"
+        "    def compare(self, baseline, candidate, seed): ...\n"
+        "@hookimpl\ndef modelwright_stages():\n    yield Odd\n",
+        ["no stage", "plugin 'odd'"],
+    ),
+    "yields half a class": (
+        "from modelwright import Stage\n"
+        "class Odd(Stage, name='odd', takes='bag', gives='bag'): ...\n"
+        "@hookimpl\ndef modelwright_stages():\n    yield Odd\n",
+        ["The stage Odd is abstract: it lacks run", "plugin 'odd'"],
+    ),
+    "returns a class": (
+        "from modelwright import Stage\n@hookimpl\ndef modelwright_stages():\n    return Stage\n",
+        ["hook modelwright_stages fails: TypeError", "distribution 'odd' 1.0"],
+    ),
+    "names its YAML badly": (
+        "@hookimpl\ndef modelwright_config():\n    raise OSError('gone')\n",
+        ["hook modelwright_config fails: OSError: gone", "pip uninstall odd"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILING_HOOKS)
+def test_a_hook_that_fails_names_its_distribution(bench: Bench, install, case: str):
+    source, words = FAILING_HOOKS[case]
+    ended = bench.command("stages", first_path=install("odd", "from modelwright import hookimpl\n" + source))
+    assert ended.code == 2, ended.err
+    for word in words:
+        assert word in ended.err
+
+
+def test_a_loaded_registry_takes_no_more():
+    registry = Registry.load()
+    name = next(iter(registry.stages))
+    with pytest.raises(TypeError, match="frozen"):
+        registry.stages.add(registry.stages[name], registry.stages.distribution(name))
+
+
 def test_a_name_registered_twice_names_both_distributions(bench: Bench, install):
     source = (
         "from modelwright import hookimpl, Stage\n"
@@ -89,3 +139,19 @@ def test_editing_a_plugin_outdates_what_it_made(bench: Bench, install):
     assert bench.command("run", "toy.yaml", first_path=place).code == 0
     (place / "mine_module.py").write_text(source + "# another version\n")
     assert "copy: done in" in bench.command("run", "toy.yaml", first_path=place).out
+
+
+def test_doctor_lists_every_kind_of_component(bench: Bench):
+    ended = bench.command("doctor")
+    assert ended.code == 0, ended.err
+    for kind, name in (
+        ("format", "bag"),
+        ("stage", "toy.rare"),
+        ("metric", "parity"),
+        ("data set", "jsonl"),
+        ("publisher", "local"),
+    ):
+        assert any(
+            line.split()[: len(kind.split()) + 1] == [*kind.split(), name] for line in ended.out.splitlines()
+        )
+    assert "missing not-installed-anywhere>=1" in ended.out

@@ -14,6 +14,7 @@ from modelwright.errors import RecipeError, did_you_mean
 from modelwright.store.atomic import disk_errors, write_file
 
 LABELS_FILE = "labels.json"
+NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
 class Shelf:
@@ -33,20 +34,48 @@ class Shelf:
         return sorted(item.name for item in self.root.iterdir() if item.is_dir() and self.versions(item.name))
 
     def versions(self, name: str) -> list[int]:
-        """The versions of a name, oldest first."""
+        """The versions of a name, oldest first; damaged ones too, so that no number is given twice."""
         folder = self.root / name
-        if not folder.is_dir():
+        if name.startswith(".") or not folder.is_dir():
             return []
-        found = (item.name for item in folder.iterdir() if (item / MANIFEST_FILE).is_file())
-        return sorted(int(text) for text in found if text.isdigit())
+        return sorted(int(item.name) for item in folder.iterdir() if NUMBER.fullmatch(item.name))
+
+    def next_version(self, name: str) -> int:
+        """The number the next version of a name gets: above every version, and above every label's."""
+        return max([*self.versions(name), *self.labels(name).values()], default=0) + 1
 
     def labels(self, name: str) -> dict[str, int]:
-        """The labels of a name and the version each points to."""
+        """The labels of a name and the version each points to. Raises RecipeError when they do not read."""
         file = self.root / name / LABELS_FILE
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        try:
+            read = json.loads(file.read_text(encoding="utf-8"))
+            return {str(label): int(number) for label, number in read.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RecipeError(
+                "The labels are damaged.",
+                where=str(file),
+                accepted='{"label": version}',
+                hint="correct the file, or remove it and promote again",
+            ) from error
 
     def find(self, name: str, version: str | int | None = None) -> Artifact:
         """A version by number or label, the latest without one. Raises RecipeError naming what there is."""
+        return Artifact.open(self._folder(name, version))
+
+    def resolve(self, text: str) -> Artifact:
+        """An artifact by folder, by `NAME`, or by `NAME/VERSION` with a number or a label."""
+        return Artifact.open(self.locate(text))
+
+    def locate(self, text: str) -> Path:
+        """The folder that `resolve` opens, whether or not what is in it is whole."""
+        if (Path(text) / MANIFEST_FILE).is_file() or text.startswith((".", "/")):
+            return Path(text)
+        name, _, version = text.rstrip("/").partition("/")
+        return self._folder(name, version or None)
+
+    def _folder(self, name: str, version: str | int | None) -> Path:
         versions = self.versions(name)
         if not versions:
             raise RecipeError(
@@ -57,20 +86,13 @@ class Shelf:
             )
         labels = self.labels(name)
         number = versions[-1] if version is None else labels.get(str(version), version)
-        if not str(number).isdigit() or int(number) not in versions:
+        if str(number) not in map(str, versions):
             raise RecipeError(
                 f"'{name}' has no version '{version}'.",
                 where=str(self.root / name),
                 accepted=", ".join([*map(str, versions), *labels]),
             )
-        return Artifact.open(self.root / name / str(number))
-
-    def resolve(self, text: str) -> Artifact:
-        """An artifact by folder, by `NAME`, or by `NAME/VERSION` with a number or a label."""
-        if (Path(text) / MANIFEST_FILE).is_file() or text.startswith((".", "/")):
-            return Artifact.open(text)
-        name, _, version = text.rstrip("/").partition("/")
-        return self.find(name, version or None)
+        return self.root / name / str(number)
 
     def promote(self, name: str, version: str, label: str) -> tuple[Artifact, int | None]:
         """Point a label at a version; the artifact and the version it pointed to before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,3 +63,14 @@ def add_artifacts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artifacts", type=Path, metavar="DIR", help="artifacts folder (MODELWRIGHT_ARTIFACTS, ./artifacts)"
     )
+
+
+def not_negative(text: str) -> float:
+    """The `type` of an argument that is a finite number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of at least 0")
+    return number

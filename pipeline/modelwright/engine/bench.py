@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
-from modelwright.api.metric import Value
+from modelwright.api.dataset import Dataset
+from modelwright.api.metric import Metric, Value
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.artifact.artifact import Artifact
 from modelwright.digest import digest_folder
-from modelwright.errors import ModelwrightError
+from modelwright.errors import MissingError, ModelwrightError, RecipeError
+from modelwright.planning.hardware import check_target
 from modelwright.planning.source import find_source
 from modelwright.recipe.origin import Origin
-from modelwright.recipe.recipe import Recipe, resolve
+from modelwright.recipe.recipe import RecipeOutline, dataset_of, metric_of, outline
 from modelwright.registry import Registry
 from modelwright.validation.measure import Measuring
 
 ARTIFACT = "artifact"
+RECIPE_FILE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Fresh figures of speed and memory, and the baseline they stand beside, if it was to be had."""
+    """Fresh figures of speed and memory, and the baseline they stand beside, if it was to be had.
+
+    `left_out` says of each metric that could not be measured here why.
+    """
 
     values: list[Value]
     baseline: Model | None
     why_no_baseline: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Measurable:
+    """The metrics of speed and memory that can be measured here, with the data they read."""
+
+    metrics: dict[str, Metric]
+    datasets: dict[str, Dataset]
+    left_out: dict[str, str]
 
 
 def bench_artifact(
@@ -38,34 +55,76 @@ def bench_artifact(
 ) -> BenchResult:
     """Measure speed and memory with the metrics of the artifact's own recipe.
 
-    The checkpoint it was made from is measured beside it where it is on this machine, unchanged.
+    The checkpoint it was made from is measured beside it where it is on this machine, unchanged. What made
+    the artifact (stages, their data) need not be here. Raises RecipeError for a number of threads that no
+    target takes, MissingError when the device or every metric is missing.
     """
     registry = Registry.load()
-    config = yaml.safe_load((artifact.path / "recipe.yaml").read_text(encoding="utf-8"))
-    recipe = resolve(registry, config, Origin((), {artifact.path / "recipe.yaml": ""}))
-    target = Target.model_validate(artifact.manifest.target)
-    if threads:
-        target = target.model_copy(update={"threads": threads})
-    metrics = {key: metric for key, metric in recipe.metrics.items() if metric.group != "quality"}
+    file = artifact.path / RECIPE_FILE
+    recipe = outline(yaml.safe_load(file.read_text(encoding="utf-8")), Origin((), {file: ""}))
+    target = _target(artifact, threads)
+    check_target(target, str(artifact.path))
+    usable = _measurable(registry, recipe)
+    if not usable.metrics:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in usable.left_out.items())
+        raise MissingError(
+            "Nothing of this artifact can be measured here.",
+            where=str(file),
+            hint=reasons or "its recipe has no metric of speed or memory",
+        )
     baseline, reason = _baseline(registry, recipe, artifact)
     models = {"baseline": baseline, ARTIFACT: artifact.model} if baseline else {ARTIFACT: artifact.model}
+    seed = recipe.text.seed
     with tempfile.TemporaryDirectory(prefix="modelwright-") as logs:
-        measuring = Measuring(registry, recipe.datasets, target, recipe.text.seed, Path(logs), say=say)
-        observed = measuring.observe(models, metrics)
+        measuring = Measuring(registry, usable.datasets, target, seed, Path(logs), say=say)
+        observed = measuring.observe(models, usable.metrics)
     ours = observed[ARTIFACT]
     theirs = observed["baseline"] if baseline else ours
     values = [
         value
-        for key, metric in metrics.items()
-        for value in metric.compare(theirs.rounds[key], ours.rounds[key], recipe.text.seed)
+        for key, metric in usable.metrics.items()
+        for value in metric.compare(theirs.rounds[key], ours.rounds[key], seed)
     ]
     if baseline is None:
         alone = {"baseline": None, "difference": None, "ratio": None, "noisy": False}
         values = [value.model_copy(update=alone) for value in values]
-    return BenchResult(values, baseline, reason)
+    return BenchResult(values, baseline, reason, usable.left_out)
 
 
-def _baseline(registry: Registry, recipe: Recipe, artifact: Artifact) -> tuple[Model | None, str]:
+def _target(artifact: Artifact, threads: int | None) -> Target:
+    wanted = artifact.manifest.target if threads is None else {**artifact.manifest.target, "threads": threads}
+    try:
+        return Target.model_validate(wanted)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(
+            f"{'.'.join(map(str, first['loc']))} cannot be {first['input']!r}: {first['msg']}.",
+            where="--threads" if threads is not None else str(artifact.path),
+        ) from error
+
+
+def _measurable(registry: Registry, recipe: RecipeOutline) -> _Measurable:
+    """Look up the metrics that are not of quality; one whose package or data is not here is left out."""
+    usable = _Measurable({}, {}, {})
+    for key in recipe.text.validate_.metrics:
+        if key in registry.metrics and registry.metrics[key].group == "quality":
+            continue
+        try:
+            metric = metric_of(registry, recipe, key)
+            registry.metrics.require(key, recipe.origin.of(f"validate.metrics.{key}"))
+            datasets = {name: dataset_of(registry, recipe, name) for name in metric.data_names()}
+            for name, dataset in datasets.items():
+                registry.datasets.require(dataset.name, recipe.origin.of(f"data.{name}"))
+                dataset.check()
+        except ModelwrightError as error:
+            usable.left_out[key] = error.what
+        else:
+            usable.metrics[key] = metric
+            usable.datasets.update(datasets)
+    return usable
+
+
+def _baseline(registry: Registry, recipe: RecipeOutline, artifact: Artifact) -> tuple[Model | None, str]:
     try:
         path, _, spec = find_source(registry, recipe)
     except ModelwrightError as error:

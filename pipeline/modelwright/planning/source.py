@@ -8,13 +8,13 @@ from pathlib import Path
 from modelwright.api.format import Format
 from modelwright.api.model import SPEC_FILE, Model, ModelSpec
 from modelwright.errors import MissingError, RecipeError, did_you_mean
-from modelwright.recipe.recipe import Recipe
+from modelwright.recipe.recipe import RecipeOutline
 from modelwright.registry import Registry
 
 DEFAULT_FORMAT = "torch"
 
 
-def find_source(registry: Registry, recipe: Recipe) -> tuple[Path, ModelSpec, ModelSpec]:
+def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelSpec, ModelSpec]:
     """The folder and spec of the recipe's model, and that spec in the checkpoint's own dtype.
 
     Headers are read, weights are not.
@@ -89,7 +89,7 @@ def _package_folder(text: str, where: str) -> Path:
     return path
 
 
-def _format_of(registry: Registry, recipe: Recipe, path: Path) -> Format:
+def _format_of(registry: Registry, recipe: RecipeOutline, path: Path) -> Format:
     named = recipe.text.model.format
     if named is not None:
         return registry.formats.find(named, recipe.origin.of("model.format"))()
@@ -107,7 +107,7 @@ def _format_of(registry: Registry, recipe: Recipe, path: Path) -> Format:
     )
 
 
-def _with_overrides(recipe: Recipe, spec: ModelSpec) -> ModelSpec:
+def _with_overrides(recipe: RecipeOutline, spec: ModelSpec) -> ModelSpec:
     source = recipe.text.model
     changes: dict[str, object] = {
         key: value for key in ("pooling", "normalize", "dtype") if (value := getattr(source, key)) is not None

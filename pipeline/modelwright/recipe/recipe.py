@@ -26,16 +26,22 @@ C = TypeVar("C", bound=Component)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A validated recipe: `text` as written, and the components its names stand for, in order."""
+class RecipeOutline:
+    """A recipe as written, its keys checked and its names not looked up, and where its keys come from."""
 
     text: RecipeText
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Recipe(RecipeOutline):
+    """A validated recipe: `text` as written, and the components its names stand for, in order."""
+
     stages: Mapping[str, Stage]
     datasets: Mapping[str, Dataset]
     metrics: Mapping[str, Metric]
     gates: Mapping[str, Gate]
     publisher: Publisher
-    origin: Origin
 
     @property
     def name(self) -> str:
@@ -72,29 +78,43 @@ def load_recipe(registry: Registry, source: str | Path | None, overrides: Sequen
 
 def resolve(registry: Registry, config: Mapping[str, Any], origin: Origin) -> Recipe:
     """Validate plain data as a recipe and look up every name in it."""
-    try:
-        text = RecipeText.model_validate(config)
-    except ValidationError as error:
-        raise _nested_refusal(error, origin) from error
-    datasets = {
-        key: _build(registry.datasets, f"data.{key}", item.use, item.parameters, origin)
-        for key, item in text.data.items()
-    }
+    written = outline(config, origin)
+    text = written.text
+    datasets = {key: dataset_of(registry, written, key) for key in text.data}
     stages = {
         key: _build(registry.stages, f"stages.{key}", item.use, item.parameters, origin)
         for key, item in _ordered(text, origin)
     }
-    metrics = {
-        key: _build(registry.metrics, f"validate.metrics.{key}", key, parameters, origin)
-        for key, parameters in text.validate_.metrics.items()
-    }
+    metrics = {key: metric_of(registry, written, key) for key in text.validate_.metrics}
     publisher = _build(registry.publishers, "publish", text.publish.use, text.publish.parameters, origin)
-    recipe = Recipe(text, stages, datasets, metrics, text.validate_.gates, publisher, origin)
+    recipe = Recipe(text, origin, stages, datasets, metrics, text.validate_.gates, publisher)
     _check_gates(recipe)
     for kind, components in (("stages", stages), ("validate.metrics", metrics)):
         for key, component in components.items():
             _check_data(recipe, f"{kind}.{key}", component)
     return recipe
+
+
+def outline(config: Mapping[str, Any], origin: Origin) -> RecipeOutline:
+    """Validate the keys of plain data as a recipe's; no name is looked up. Raises RecipeError."""
+    try:
+        return RecipeOutline(RecipeText.model_validate(config), origin)
+    except ValidationError as error:
+        raise _nested_refusal(error, origin) from error
+
+
+def dataset_of(registry: Registry, recipe: RecipeOutline, name: str) -> Dataset:
+    """One data set of a recipe. Raises RecipeError when there is none, or its parameters are wrong."""
+    if name not in recipe.text.data:
+        raise _no_dataset(recipe, f"data.{name}", name)
+    used = recipe.text.data[name]
+    return _build(registry.datasets, f"data.{name}", used.use, used.parameters, recipe.origin)
+
+
+def metric_of(registry: Registry, recipe: RecipeOutline, name: str) -> Metric:
+    """One metric of a recipe. Raises RecipeError when it is not registered, or its parameters are wrong."""
+    parameters = recipe.text.validate_.metrics[name]
+    return _build(registry.metrics, f"validate.metrics.{name}", name, parameters, recipe.origin)
 
 
 def _build(catalog: Catalog[C], path: str, name: str, parameters: Mapping[str, Any], origin: Origin) -> C:
@@ -172,12 +192,12 @@ def _check_data(recipe: Recipe, path: str, component: Component) -> None:
             raise _no_dataset(recipe, f"{path}.data", name)
 
 
-def _no_dataset(recipe: Recipe, path: str, name: str) -> RecipeError:
+def _no_dataset(recipe: RecipeOutline, path: str, name: str) -> RecipeError:
     return RecipeError(
         f"The recipe has no data set '{name}'.",
         where=recipe.origin.of(path),
-        accepted=", ".join(recipe.datasets) or "(the recipe has no data)",
-        hint=did_you_mean(name, recipe.datasets) or f"add it: +data.{name}={{use: jsonl, path: …}}",
+        accepted=", ".join(recipe.text.data) or "(the recipe has no data)",
+        hint=did_you_mean(name, recipe.text.data) or f"add it: data.{name}={{use: jsonl, path: …}}",
     )
 
 

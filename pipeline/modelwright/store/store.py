@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ class Store:
             model = Model.open(folder / "model", facts["digest"])
         except (OSError, ValueError, KeyError, RecipeError):  # damaged, or of another version: made again
             return None
+        _touch(folder)
         return SealedStep(key, model, facts, folder / LOG_FILE)
 
     def seal(self, key: str, folder: Path, facts: dict[str, Any]) -> SealedStep:
@@ -120,7 +122,10 @@ class Store:
     def evidence(self, key: str) -> Path | None:
         """The folder of observations kept under that key, or None."""
         folder = self.root / "evidence" / key
-        return folder if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        _touch(folder)
+        return folder
 
     @contextmanager
     def keep_evidence(self, key: str) -> Iterator[Path]:
@@ -132,26 +137,39 @@ class Store:
             yield folder
 
     def remove_unused(self, older_than_days: float) -> tuple[int, int]:
-        """Remove what was not used for so many days, and all leftovers; returns how many and their bytes."""
+        """Remove what was not used for so many days, and all leftovers; returns how many and their bytes.
+
+        What a run is making is left alone: each entry is removed under the lock of its key.
+        """
         limit = time.time() - older_than_days * 86400
         removed = freed = 0
         for kind in ("steps", "evidence", "checkpoints", "tmp"):
             for folder in sorted((self.root / kind).glob("*")):
-                name = folder.name.partition(".")[0]
-                if folder.stat().st_mtime > limit or not self._free(name):
-                    continue
-                freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                removed += 1
-                shutil.rmtree(folder)
+                size = self._remove(folder, limit)
+                removed += size is not None
+                freed += size or 0
         return removed, freed
 
-    def _free(self, key: str) -> bool:
-        lock = FileLock(self.root / "locks" / f"{key}.lock")
-        try:
+    def _remove(self, folder: Path, limit: float) -> int | None:
+        """Remove an entry not used since `limit`; its bytes, or None when it stays or went meanwhile."""
+        lock = FileLock(self.root / "locks" / f"{folder.name.partition('.')[0]}.lock")
+        # Another process may remove the same entries; a held lock says that a run is making this one.
+        with suppress(FileNotFoundError, Timeout):
+            if folder.stat().st_mtime > limit:
+                return None
             with lock.acquire(timeout=0):
-                return True
-        except Timeout:
-            return False
+                if folder.stat().st_mtime > limit:
+                    return None
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                shutil.rmtree(folder)
+                return size
+        return None
+
+
+def _touch(folder: Path) -> None:
+    """Note that an entry was used. A store that only others may write to keeps its times."""
+    with suppress(OSError):
+        os.utime(folder)
 
 
 def _listing(folder: Path, entries: dict[str, FileEntry]) -> dict[str, dict[str, Any]]:

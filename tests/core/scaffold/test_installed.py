@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a virtual environment that has our wheel, a new plugin's, and their dependencies."""
+    if not (ROOT / "pipeline").is_dir():
+        pytest.skip("the sources that the wheel is built from are not here")
     folder = tmp_path_factory.mktemp("installed")
     plugin = write_plugin("my-pruning", folder)
     wheels = folder / "wheels"

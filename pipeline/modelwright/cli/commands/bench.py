@@ -7,6 +7,7 @@ modelwright bench minilm-int8/3 --threads 4
 from __future__ import annotations
 
 import argparse
+import sys
 
 from modelwright.cli.options import add_artifacts
 from modelwright.cli.output import say, table
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     artifact = Shelf(Workspace.locate(args.artifacts).artifacts).resolve(args.artifact)
     quiet = args.json
     result = bench_artifact(artifact, args.threads, say=lambda text: None if quiet else say(f"  {text}"))
+    for key, why in result.left_out.items():
+        print(f"{key} is left out: {why}", file=sys.stderr)  # noqa: T201
     if args.json:
         say(json.dumps([value.model_dump(mode="json") for value in result.values], indent=2))
         return 0

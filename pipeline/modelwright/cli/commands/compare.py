@@ -16,7 +16,7 @@ from modelwright.cli.output import say, table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two."""
     parser.add_argument("a", help="NAME/VERSION, or a folder with a report.json")
-    parser.add_argument("b")
+    parser.add_argument("b", help="the same; judged by the gates of A")
     add_artifacts(parser)
 
 

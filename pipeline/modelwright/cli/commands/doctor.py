@@ -8,7 +8,7 @@ from modelwright.cli.output import say, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """Declare nothing: the command takes no arguments of its own."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +24,13 @@ def run(args: argparse.Namespace) -> int:
     say(table(["machine", ""], [[key, value] for key, value in describe_hardware().items()]))
     say()
     rows = []
-    for kind, catalog in (("format", registry.formats), ("stage", registry.stages)):
+    for kind, catalog in (
+        ("format", registry.formats),
+        ("stage", registry.stages),
+        ("metric", registry.metrics),
+        ("data set", registry.datasets),
+        ("publisher", registry.publishers),
+    ):
         for name in catalog:
             versions = ", ".join(f"{key} {value}" for key, value in catalog[name].versions().items())
             missing = ", ".join(catalog[name].missing())

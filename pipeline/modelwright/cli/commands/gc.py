@@ -1,10 +1,10 @@
-"""Remove finished steps and observations that were made long ago. Artifacts are never touched."""
+"""Remove finished steps and observations that were not used for long. Artifacts are never touched."""
 
 from __future__ import annotations
 
 import argparse
 
-from modelwright.cli.options import add_places
+from modelwright.cli.options import add_places, not_negative
 from modelwright.cli.output import say
 
 
@@ -12,10 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How old."""
     parser.add_argument(
         "--older-than",
-        type=float,
+        type=not_negative,
         default=30.0,
         metavar="DAYS",
-        help="keep what is younger (30 days; 0: all goes)",
+        help="keep what was used since (30 days; 0: all goes)",
     )
     add_places(parser)
 

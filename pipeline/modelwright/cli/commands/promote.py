@@ -10,7 +10,7 @@ from modelwright.cli.output import say
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Name, version, label."""
-    parser.add_argument("name")
+    parser.add_argument("name", help="the artifact's name; modelwright list shows them")
     parser.add_argument("version", help="a number, or another label")
     parser.add_argument("--to", required=True, metavar="LABEL", help="such as production or staging")
     add_artifacts(parser)

@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "of", metavar="ARTIFACT|RUN", help="NAME, NAME/VERSION, or a folder with a report.json"
     )
-    parser.add_argument("--format", choices=("md", "html", "json", "junit"), default="md")
+    parser.add_argument(
+        "--format",
+        choices=("md", "html", "json", "junit"),
+        default="md",
+        help="Markdown (the default), a web page, the report's data, or JUnit XML with a case for each gate",
+    )
     add_artifacts(parser)
 
 

@@ -7,9 +7,11 @@ modelwright verify --run path/to/a/copied/artifact
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from modelwright.cli.options import add_artifacts
+from modelwright.cli.options import add_artifacts, not_negative
 from modelwright.cli.output import say
+from modelwright.errors import MissingError, RecipeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,36 +19,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", nargs="*", help="NAME, NAME/VERSION or a folder; all of them by default")
     parser.add_argument("--run", action="store_true", help="also run the model and compare with samples.json")
     parser.add_argument(
-        "--tolerance", type=float, default=1e-3, help="largest absolute difference --run accepts (0.001)"
+        "--tolerance",
+        type=not_negative,
+        default=1e-3,
+        help="largest absolute difference --run accepts (0.001)",
     )
     add_artifacts(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify; 1 when anything is wrong."""
-    from modelwright.artifact.artifact import SAMPLES_FILE
+    """Verify; 1 when anything is wrong. Raises MissingError when there is nothing to verify."""
     from modelwright.artifact.shelf import Shelf
     from modelwright.store.workspace import Workspace
-    from modelwright.validation.samples import Samples
 
     shelf = Shelf(Workspace.locate(args.artifacts).artifacts)
     names = args.artifact or [f"{name}/{version}" for name, version in shelf]
     if not names:
-        say(f"no artifacts in {shelf.root}")
-    damaged = False
-    for name in names:
-        artifact = shelf.resolve(name)
-        problems = artifact.verify()
-        for problem in problems:
-            say(f"{artifact.path}: {problem.file} {problem.what}")
-        if problems:
-            damaged = True
-            continue
-        say(f"{artifact.path}: {len(artifact.manifest.files)} files intact")
-        if args.run:
-            samples = Samples.model_validate_json((artifact.path / SAMPLES_FILE).read_bytes())
-            deviation = samples.deviation(artifact.runner())
-            damaged |= deviation > args.tolerance
-            verdict = "differ from" if deviation > args.tolerance else "equal"
-            say(f"{artifact.path}: outputs {verdict} the recorded ones (largest difference {deviation:.2g})")
-    return 1 if damaged else 0
+        raise MissingError(
+            "There is nothing to verify.",
+            where=str(shelf.root),
+            hint="name an artifact's folder, or the folder that holds artifacts: --artifacts DIR",
+        )
+    folders = [_existing(shelf.locate(name)) for name in names]  # a wrong name is told before any hashing
+    intact = [_verify(folder, args.tolerance if args.run else None) for folder in folders]
+    return 0 if all(intact) else 1
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise RecipeError("There is no such folder.", where=str(folder), accepted="artifacts/NAME/VERSION")
+    return folder
+
+
+def _verify(folder: Path, tolerance: float | None) -> bool:
+    """Say what is wrong with one artifact, if anything; None for `tolerance` runs nothing."""
+    from modelwright.artifact.artifact import SAMPLES_FILE, Artifact
+    from modelwright.validation.samples import Samples
+
+    try:
+        artifact = Artifact.open(folder)
+    except RecipeError as error:
+        say(f"{folder}: {error.what} ({error.where})")
+        return False
+    problems = artifact.verify()
+    for problem in problems:
+        say(f"{artifact.path}: {problem.file} {problem.what}")
+    if problems:
+        return False
+    say(f"{artifact.path}: {len(artifact.manifest.files)} files intact")
+    if tolerance is None:
+        return True
+    samples = Samples.model_validate_json((artifact.path / SAMPLES_FILE).read_bytes())
+    deviation = samples.deviation(artifact.runner())
+    equal = deviation <= tolerance  # false for NaN
+    verdict = "equal" if equal else "differ from"
+    say(f"{artifact.path}: outputs {verdict} the recorded ones (largest difference {deviation:.2g})")
+    return equal
