@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 from modelwright.api.component import Component
 from modelwright.api.model import Model, ModelSize, ModelSpec
@@ -18,8 +19,10 @@ class Format(Component):
 
     A format whose folders can be the input of a recipe implements `recognises` and `describe`. `requires`
     are the distributions its runner needs. `check`, `size` and `graph_operators` read files only, never
-    the runtime's own loader.
+    the runtime's own loader. `fused` are the operators that stand for several, which the report counts.
     """
+
+    fused: ClassVar[frozenset[str]] = frozenset()
 
     def recognises(self, path: Path) -> bool:
         """Whether a folder that does not describe itself is of this format."""

@@ -28,14 +28,6 @@ from modelwright.report.model import (
     Verdict,
 )
 
-# Operators that stand for several: what a fused graph has and a plain one has not.
-FUSED = {
-    "Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention", "PackedAttention",
-    "ScaledDotProductAttention", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
-    "EmbedLayerNormalization", "BiasGelu", "FastGelu", "QuickGelu", "FusedMatMul", "FusedGemm",
-    "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "RotaryEmbedding", "MatMulNBits",
-}  # fmt: skip
-
 
 class ReportDraft:
     """Collects what a run learns; `report` is what is known so far."""
@@ -146,8 +138,9 @@ class ReportDraft:
     def _fused(self, candidate: Model | None) -> dict[str, int]:
         if candidate is None:
             return {}
-        operators = self.plan.registry.formats[candidate.spec.format]().graph_operators(candidate)
-        return {name: count for name, count in sorted(operators.items()) if name in FUSED}
+        format_ = self.plan.registry.formats[candidate.spec.format]()
+        operators = format_.graph_operators(candidate)
+        return {name: count for name, count in sorted(operators.items()) if name in format_.fused}
 
     def _data(self) -> list[DataSummary]:
         counts = self.validation.records if self.validation else {}

@@ -83,7 +83,7 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
         return _stand_by_evidence(draft, latest)
     with draft.timed("validation"):
         draft.validation = validate(plan, runner.models, folder / "logs", listener)
-        samples = record_samples(candidate, plan.target, folder / "logs" / "samples.txt")
+        samples = record_samples(candidate, plan.target, folder / "logs" / "validation" / "samples.txt")
     draft.gates = judge(plan.recipe.gates, draft.validation.values)
     listener.judged(draft.gates)
     if not all(gate.passed for gate in draft.gates):

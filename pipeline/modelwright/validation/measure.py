@@ -138,7 +138,7 @@ class Measuring:
                 observed[name].note(worker.result()["result"])
 
     def _worker(self, payload: dict[str, object], name: str) -> Worker:
-        log = self.logs / f"validate-{name}.txt"
+        log = self.logs / "validation" / f"{name}.txt"
         threads = self.target.thread_count
         return Worker(HANDLER, payload, log=log, threads=threads, what=f"Measuring '{name}'")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ class Samples(BaseModel):
     outputs: list[list[float]]
 
     def deviation(self, runner: Runner) -> float:
-        """The largest absolute difference between the recorded rows and a runner's."""
-        rows = runner.run(self.texts, 1)
-        return float(np.abs(rows - np.array(self.outputs, dtype=np.float32)).max())
+        """The largest absolute difference between recorded rows and a runner's; infinite for another shape."""
+        rows, recorded = runner.run(self.texts, 1), np.array(self.outputs, dtype=np.float32)
+        if rows.shape != recorded.shape:
+            return math.inf
+        return float(np.abs(rows - recorded).max())
 
 
 def record_samples(model: Model, target: Target, log: Path) -> Samples:

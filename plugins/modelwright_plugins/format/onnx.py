@@ -22,6 +22,13 @@ GRAPH_FILE = "model.onnx"
 class Onnx(Format, name="onnx", requires=("onnxruntime",)):
     """A folder with `model.onnx` (weights inside, or beside it as external data) and the tokenizer."""
 
+    fused = frozenset({
+        "Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention", "PackedAttention",
+        "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "EmbedLayerNormalization",
+        "BiasGelu", "FastGelu", "QuickGelu", "FusedMatMul", "FusedGemm", "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat", "RotaryEmbedding", "MatMulNBits",
+    })  # fmt: skip
+
     def check(self, path: Path, *, deep: bool = False) -> None:
         """The graph parses and its external data are all there; `deep` also looks for NaN and infinity."""
         graph = read_graph(path)

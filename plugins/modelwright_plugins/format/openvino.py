@@ -18,6 +18,8 @@ NOT_OPERATORS = ("Constant", "Parameter", "Result")
 class OpenVINO(Format, name="openvino", requires=("openvino>=2026.4,<2026.5",)):
     """A folder with `openvino_model.xml`, `openvino_model.bin` and the tokenizer."""
 
+    fused = frozenset({"ScaledDotProductAttention", "MVN", "RMS"})
+
     def check(self, path: Path, *, deep: bool = False) -> None:
         """The graph parses and the weights file is long enough; `deep` also looks for NaN and infinity."""
         graph = read_graph(path)
