@@ -7,6 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import modelwright_conf
 import pytest
 
 import modelwright
@@ -18,7 +19,7 @@ from modelwright.testing.tiny_model import write_tiny_model
 from tests.core.bench import in_process
 
 ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf" / "modelwright_conf"
+CONF = Path(modelwright_conf.__file__).parent
 RECIPES = sorted(file.stem for file in (CONF / "recipe").glob("*.yaml"))
 OPTIONS = [
     f"{group}={file.stem}"

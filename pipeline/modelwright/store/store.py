@@ -106,14 +106,18 @@ class Store:
     def workspace(self, key: str) -> Iterator[Path]:
         """A folder to build the step of a key in; removed unless `seal` took it."""
         with disk_errors(self.root, "write to the store"):
-            for stale in (self.root / "tmp").glob(f"{key}.*"):  # left by a killed run; we hold the lock
-                remove_folder(stale)
+            self._tidy(key)
             folder = self.root / "tmp" / f"{key}.{time.time_ns():x}"
             folder.mkdir(parents=True)
         try:
             yield folder
         finally:
             remove_folder(folder)
+
+    def _tidy(self, key: str) -> None:
+        """Remove what killed runs left of a key whose lock we hold."""
+        for stale in (self.root / "tmp").glob(f"{key}.*"):
+            remove_folder(stale)
 
     def checkpoints(self, key: str) -> Path:
         """Where a stage keeps what must survive a kill."""
@@ -129,7 +133,11 @@ class Store:
 
     @contextmanager
     def keep_evidence(self, key: str) -> Iterator[Path]:
-        """A folder to fill with observations; visible under `key` when left without an error."""
+        """A folder to fill with observations; visible under `key` when left without an error.
+
+        The caller holds the lock of the key.
+        """
+        self._tidy(key)
         with (
             disk_errors(self.root, "write to the store"),
             new_folder(self.root / "evidence" / key, self.root / "tmp") as folder,

@@ -36,7 +36,7 @@ class Samples(BaseModel):
     outputs: list[list[float]]
 
     def deviation(self, runner: Runner) -> float:
-        """The largest absolute difference between recorded rows and a runner's; infinite for another shape."""
+        """The largest absolute difference from a runner's rows; infinite where the shape differs."""
         rows, recorded = runner.run(self.texts, 1), np.array(self.outputs, dtype=np.float32)
         if rows.shape != recorded.shape:
             return math.inf
