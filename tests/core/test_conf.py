@@ -7,10 +7,10 @@ import importlib.util
 import re
 from pathlib import Path
 
-import modelwright_conf
 import pytest
 
 import modelwright
+import modelwright_conf
 from modelwright.errors import MissingError
 from modelwright.planning.hardware import gpus
 from modelwright.recipe.recipe import load_recipe
