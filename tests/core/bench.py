@@ -89,6 +89,18 @@ class Bench:
         return json.loads((run / "report.json").read_text("utf-8"))
 
 
+def start(bench: Bench) -> subprocess.Popen[str]:
+    """A run of the recipe in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "modelwright", "run", "toy.yaml"],
+        cwd=bench.root,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def environment(first_path: Path | None = None) -> dict[str, str]:
     """The environment of a child that finds the toy plugin."""
     first = [str(first_path)] if first_path else []

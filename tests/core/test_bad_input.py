@@ -6,6 +6,8 @@ import json
 import shutil
 import struct
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from modelwright.testing.tiny_model import write_tiny_model
-from tests.core.bench import Bench, in_process
+from tests.core.bench import Bench, environment, in_process, start
+from toy_plugin.bag import write_bag
 
 TORCH = {"stages": {"export": {"use": "export.onnx"}}, "validate": {"metrics": {"size": {}}}}
 
@@ -72,6 +75,24 @@ def test_weights_that_are_not_finite(bench: Bench, capsys, value: float):
 def test_pickled_weights(bench: Bench, capsys):
     (bench.root / "model" / "model.safetensors").rename(bench.root / "model" / "pytorch_model.bin")
     refused(bench, capsys, 2, "loading a pickle can run any code", "save_pretrained", "safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"not json"])
+def test_a_tokenizer_that_does_not_read(bench: Bench, capsys, content: bytes):
+    (bench.root / "model" / "tokenizer.json").write_bytes(content)
+    refused(bench, capsys, 2, "The tokenizer does not read", "tokenizer.json", "save_pretrained")
+
+
+def test_a_tokenizer_of_another_checkpoint(bench: Bench, capsys):
+    file = bench.root / "model" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "vocab_size": 10}))
+    refused(bench, capsys, 2, "The tokenizer gives ids up to", "the model embeds 10")
+
+
+@pytest.mark.parametrize("grid", [{"batch": [0]}, {"length": [-1]}, {"batch": [True]}, {"length": [1000]}])
+def test_cells_that_cannot_be_measured(bench: Bench, capsys, grid: dict):
+    bench.write(**TORCH | {"validate": {"metrics": {"latency": grid}}})
+    refused(bench, capsys, 2, "validate.metrics.latency")
 
 
 def test_no_weights(bench: Bench, capsys):
@@ -179,6 +200,38 @@ def test_a_disk_that_fills_up_while_a_step_runs(tmp_path: Path, small_disk: Path
     assert not list((small_disk / "store" / "steps").iterdir())
     bench.write()
     assert bench.run("--store", str(small_disk / "store")).code == 0  # what filled it is gone
+
+
+@pytest.mark.parametrize("what", ["model/table.safetensors", "docs.jsonl"])
+def test_an_input_that_changes_while_it_is_read_is_not_kept(tmp_path: Path, what: str):
+    bench = Bench(tmp_path / "bench")
+    bench.write(stages={"slow": {"use": "toy.scale", "seconds": 4.0, "data": "docs"}})
+    file = bench.root / what
+    before = file.read_bytes()
+    run = start(bench)
+    while not list((bench.artifacts / ".store" / "tmp").glob("*/log.txt")):
+        time.sleep(0.02)
+    other = write_bag(tmp_path / "other", seed=1) / "table.safetensors"
+    file.write_bytes(
+        other.read_bytes() if what.startswith("model") else b"".join(before.splitlines(True)[:200])
+    )
+    _, complaint = run.communicate()
+    assert run.returncode == 2
+    assert "changed while the run read it" in complaint
+    assert not list((bench.artifacts / ".store" / "steps").iterdir())
+    file.write_bytes(before)
+    assert bench.run().code == 0
+
+
+def test_a_folder_that_is_gone(tmp_path: Path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = f"cd {folder} && rmdir {folder} && {sys.executable} -m modelwright list"
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "The current folder is gone" in done.stderr
 
 
 def test_a_damaged_step_in_the_store_is_made_again(tmp_path: Path):

@@ -137,6 +137,9 @@ FILES = {
     "a list": (b"- a\n- b\n", "is a list, not a mapping"),
     "broken": (b"name: [1, 2\nmodel: {", "The YAML does not parse"),
     "not text": (b"name: \xff\xfe\x00", "not UTF-8"),
+    "defaults that are no list": (b"defaults: foo\nname: x\n", "cannot be composed"),
+    "a number of 5000 digits": (b"name: x\nseed: " + b"1" * 5000, "too long"),
+    "3000 levels": (b"name: " + b"[" * 3000, "too deep"),
     "its own default": (b"defaults:\n  - toy\n  - _self_\nname: x\n", "circle"),
 }
 

@@ -5,25 +5,13 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from tests.core.bench import Bench, environment
+from tests.core.bench import Bench, start
 
 STAGES = {name: {"use": "toy.scale", "factor": 1.0 + i, "seconds": 0.3} for i, name in enumerate("abc")}
 KILLS = 20
-
-
-def start(bench: Bench) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "modelwright", "run", "toy.yaml"],
-        cwd=bench.root,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def digests(bench: Bench) -> list[str]:

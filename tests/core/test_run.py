@@ -240,6 +240,12 @@ def test_a_sweep_runs_every_combination_and_ends_with_one_table(bench: Bench):
     assert "stages.halve.factor=0.25" in table
 
 
+def test_a_sweep_without_jobs_is_refused(bench: Bench):
+    ended = bench.command("run", "-m", "toy.yaml", "seed=glob(*)")
+    assert ended.code == 2
+    assert "The sweep has no jobs" in ended.err
+
+
 def test_the_exit_code_of_a_sweep_is_its_worst(bench: Bench):
     ended = bench.command("run", "-m", "toy.yaml", "validate.gates.parity.at_least=0.9,2")
     assert ended.code == 1

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from modelwright.api.component import Component
 from modelwright.api.dataset import Record, Split
 from modelwright.api.format import Format
-from modelwright.api.model import Model
+from modelwright.api.model import Model, ModelSpec
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 
@@ -115,6 +115,9 @@ class Metric(Component):
         for key, value in given.items():
             if value is not None:
                 setattr(cls, key, value)
+
+    def check(self, spec: ModelSpec) -> None:
+        """Raise RecipeError when such a model cannot be measured. Runs in the plan, on the input's spec."""
 
     @abstractmethod
     def observe(self, model: Model, runner: Runner | None, ctx: MetricContext) -> Iterator[Observation]:

@@ -57,8 +57,10 @@ class Artifact:
                     hint="upgrade modelwright",
                 )
             return cls(folder.absolute(), Manifest.model_validate(data))
-        except (ValueError, AttributeError, ValidationError) as error:
-            raise RecipeError("The manifest is damaged.", where=str(file)) from error
+        except (ValueError, AttributeError, RecursionError, ValidationError) as error:
+            raise RecipeError(
+                "The manifest is damaged.", where=str(file), hint="release it again, or restore the file"
+            ) from error
 
     @property
     def model(self) -> Model:

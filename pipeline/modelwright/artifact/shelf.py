@@ -52,7 +52,7 @@ class Shelf:
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
             return {str(label): int(number) for label, number in read.items()}
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RecipeError(
                 "The labels are damaged.",
                 where=str(file),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ def run_command(argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a run
     try:
+        _check_folder()
         return _run(argv)
     except ModelwrightError as error:
         complain(f"error: {error}")
@@ -76,6 +78,13 @@ def run_command(argv: Sequence[str]) -> int:
     except Exception:  # a defect, shown whole; 3, because Python's own 1 would read as a failed gate
         traceback.print_exc()
         return DEFECT
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - asks whether it is there at all
+    except FileNotFoundError as error:
+        raise RecipeError("The current folder is gone.", hint="cd to one that exists") from error
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -13,8 +13,9 @@ def say(text: str = "") -> None:
     """Print one line, with plain spaces only, so that logs can be searched."""
     try:
         print(text.replace(NARROW, " "), flush=True)  # noqa: T201
-    except BrokenPipeError:
-        # The reader went away (`modelwright run … | head`); the command goes on to its own exit code.
+    except OSError:
+        # The reader went away (`modelwright run … | head`) or the disk under it is full; the command goes on
+        # to its own exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -25,7 +26,7 @@ def complain(text: str) -> None:
 
 def is_terminal() -> bool:
     """Whether a person is watching."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -105,15 +105,18 @@ def _run_job(
 
 def _summarise(place: Path) -> int:
     """Print one row for each job Hydra started; the worst exit code, 3 for a job that left no result."""
-    started = sorted(int(folder.name) for folder in place.iterdir() if folder.name.isdigit())
+    folders = list(place.iterdir()) if place.is_dir() else []
+    started = sorted(int(folder.name) for folder in folders if folder.name.isdigit())
     jobs = [_read_job(place, number) for number in started]
     reports = [job.report for job in jobs if job.report]
+    if not jobs:
+        raise RecipeError("The sweep has no jobs.", accepted="KEY=a,b with at least one value")
     gated = {gate.metric for report in reports for gate in report.gates}
     labels = (label(value) for report in reports for value in report.values if value.name in gated)
     figures = list(dict.fromkeys(labels))[:SHOWN_FIGURES]
     say()
     say(table(["#", "verdict", *figures, "overrides"], [_row(job, figures) for job in jobs]))
-    return max((job.code for job in jobs), default=StageError.exit_code)
+    return max(job.code for job in jobs)
 
 
 def _read_job(place: Path, number: int) -> Job:

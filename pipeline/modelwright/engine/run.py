@@ -84,6 +84,7 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
     with draft.timed("validation"):
         draft.validation = validate(plan, runner.models, folder / "logs", listener)
         samples = record_samples(candidate, plan.target, folder / "logs" / "validation" / "samples.txt")
+    plan.check_inputs_unchanged()
     draft.gates = judge(plan.recipe.gates, draft.validation.values)
     listener.judged(draft.gates)
     if not all(gate.passed for gate in draft.gates):

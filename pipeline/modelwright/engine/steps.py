@@ -80,6 +80,7 @@ class StepRunner:
             except BaseException:
                 self._keep_log(step.name, log)
                 raise
+            self._plan.check_inputs_unchanged()
             facts = {
                 "stage": step.stage.name,
                 "records": done["result"]["records"],

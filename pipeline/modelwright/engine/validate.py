@@ -39,6 +39,7 @@ def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: List
         logs,
         plan.workspace.store,
         listener.validating,
+        plan.check_inputs_unchanged,
     )
     candidate = models[plan.steps[-1].name]
     metrics = plan.recipe.metrics

@@ -67,6 +67,7 @@ def check_metrics(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
                 where=where,
                 hint=f"remove it: ~validate.metrics.{key}, and the gates that use it",
             )
+        metric.check(spec)
 
 
 def _check_tags(name: str, stage: Stage, tags: set[str], where: str) -> None:

@@ -10,7 +10,7 @@ from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
-from modelwright.errors import MissingError
+from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.checks import check_data, check_joins, check_metrics
 from modelwright.planning.hardware import check_target
 from modelwright.planning.key import step_key
@@ -64,6 +64,17 @@ class Plan:
         """Predicted bytes the steps that have to run will add to the store."""
         return sum(step.footprint.disk_bytes for step in self.steps if step.sealed is None)
 
+    def check_inputs_unchanged(self) -> None:
+        """Raise RecipeError when the input model or the data are not those the plan was made from.
+
+        Called after whatever read them, before its result is kept under their digests.
+        """
+        if digest_folder(self.source.path) != self.source.digest:
+            raise _changed("model", self.source.path)
+        for name, digest in self.data_digests.items():
+            if self.recipe.datasets[name].digest() != digest:
+                raise _changed(f"data set '{name}'", name)
+
     def key_of(self, stage: Stage, model_digest: str) -> str:
         """The key of a step whose input is known."""
         return _key(self.recipe, self.registry, stage, model_digest, self.data_digests, self.target)
@@ -90,6 +101,14 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     steps = _steps(registry, recipe, workspace, source, data, target, footprints)
     _check_room(recipe, steps, workspace)
     return Plan(recipe, registry, workspace, target, source, baseline, size, data, steps, _notes(spec))
+
+
+def _changed(what: str, where: object) -> RecipeError:
+    return RecipeError(
+        f"The {what} changed while the run read it; nothing that was made from it is kept.",
+        where=str(where),
+        hint="run again, and leave it alone meanwhile",
+    )
 
 
 def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:

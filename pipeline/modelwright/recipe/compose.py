@@ -54,7 +54,7 @@ def compose_recipe(registry: Registry, source: str | Path | None, overrides: Seq
             OmegaConf.set_struct(composed, False)
             del composed["hydra"]
             config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise explain(error, registry, given, folder / f"{name}.yaml") from error
     except RecursionError as error:
         raise RecipeError(
@@ -137,6 +137,13 @@ def _check_file(path: Path) -> None:
         raise RecipeError("The recipe is not UTF-8 text.", where=str(path)) from error
     except yaml.YAMLError as error:
         raise yaml_error(error, path) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:
+        raise RecipeError(
+            "The recipe holds a number too long or a list too deep to read.", where=str(path)
+        ) from error
     if content is None:
         raise RecipeError(
             "The recipe is empty.",

@@ -21,21 +21,26 @@ def explain(error: Exception, registry: Registry, overrides: Sequence[str], file
 
     if isinstance(error, yaml.YAMLError):
         return yaml_error(error, file)
-    text = str(error)
+    # An override is shown as it was typed, without the `++` that opened it.
+    text = str(error).replace("++", "")
     if found := re.search(r"Could not override '([^']+)'", text):
         return _no_key(found[1], overrides, file)
     if found := re.search(r"(?:Could not find|In '[^']*': Could not find) '(?:[^']*/)?(\w+)/([^'/]+)'", text):
         return no_option(found[1], found[2], available(registry, found[1]))
     if isinstance(error, OverrideParseException):
+        typed = str(error.override).removeprefix("++")
         return RecipeError(
-            f"The override '{error.override}' does not parse: {text.partition(chr(10))[0]}.",
+            f"The override '{typed}' does not parse: {text.partition(chr(10))[0]}.",
             where="the command line",
-            accepted="KEY=VALUE, +KEY=VALUE, ~KEY; lists and mappings quoted for the shell: 'KEY={a: 1}'",
+            accepted="KEY=VALUE, +KEY=VALUE, ~KEY; lists and mappings quoted for the shell: 'KEY={a: 1}'; "
+            "odd characters quoted for Hydra: KEY='…'",
         )
     first = text.partition("\nConfig search path")[0].strip()
+    key = getattr(error, "full_key", None)
     return RecipeError(
-        "The recipe cannot be composed: " + " ".join(first.split()),
-        where=str(file),
+        "The recipe cannot be composed: "
+        + (" ".join(first.split()) or f"{type(error.__cause__ or error).__name__}, without a message"),
+        where=f"key {key}, in {file}" if key else str(file),
         hint="see the override syntax of Hydra"
         if "override" in first.lower() or "mismatched" in first or "token" in first
         else None,

@@ -38,6 +38,8 @@ class Workspace:
             )
         for folder in (self.artifacts, self.store.root):
             place = existing(folder)
+            if not place.is_dir():
+                raise RecipeError(f"'{folder}' cannot be a folder: '{place}' is a file.", where=str(place))
             if not os.access(place, os.W_OK):
                 raise RecipeError(
                     f"'{folder}' cannot be written to.",

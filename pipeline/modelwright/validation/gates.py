@@ -110,7 +110,7 @@ def _not_measured(gate: Gate, found: Sequence[Value], values: Sequence[Value]) -
         places = "; ".join(_at(value.at).strip() or str(value.data) for value in found)
         return f"not judged: {len(found)} figures match ({places}); name one with at: or data:"
     others = sorted({_at(value.at).strip() for value in values if value.name == gate.metric})
-    measured = f"; measured at {', '.join(others)}" if any(others) else ""
+    measured = f"; measured {', '.join(others)}" if any(others) else ""
     return f"not measured{measured}"
 
 

@@ -46,7 +46,8 @@ class Measuring:
     """Runs metrics on models.
 
     Observations of quality are facts about a model's bytes, the data and the versions, so the store keeps
-    them (`store` None: it does not). Speed and memory are always measured afresh.
+    them (`store` None: it does not), unless `before_keeping` raises. Speed and memory are always measured
+    afresh.
     """
 
     registry: Registry
@@ -56,6 +57,7 @@ class Measuring:
     logs: Path
     store: Store | None = None
     say: Listener = lambda text: None
+    before_keeping: Callable[[], None] = lambda: None
 
     def observe(self, models: Mapping[str, Model], metrics: Mapping[str, Metric]) -> dict[str, Observed]:
         """Observe every model with every metric that serves it, by model name."""
@@ -99,6 +101,7 @@ class Measuring:
             with self._worker(payload, name) as worker:
                 result = worker.result(note)["result"]
             observed.note(result)
+            self.before_keeping()
             for key, count in counts.items():
                 observed.rounds[key] = [read_observation(Path(scratch), f"{key}-{i}") for i in range(count)]
                 if self.store and metrics[key].group == "quality":

@@ -12,7 +12,7 @@ from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
 from modelwright_plugins.format.checkpoint import describe_checkpoint, read_json, weight_files
 from modelwright_plugins.format.safetensors_header import BITS, not_finite, read_header
-from modelwright_plugins.text.tokenize import TOKENIZER_FILE
+from modelwright_plugins.text.tokenize import TOKENIZER_FILE, TextTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,6 +57,7 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
             raise RecipeError(
                 "The folder has no config.json.", where=str(path), accepted="a Hugging Face folder"
             )
+        _check_tokenizer(path)
         for file in weight_files(path):
             read_header(file)
             for tensor, count in not_finite(file) if deep else ():
@@ -79,6 +80,22 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
         from modelwright_plugins.format.torch_runner import TorchRunner
 
         return TorchRunner(model, target)
+
+
+def _check_tokenizer(path: Path) -> None:
+    """The tokenizer reads, and gives no id beyond the embedding table."""
+    if not (path / TOKENIZER_FILE).is_file():
+        return
+    largest, rows = (
+        TextTokenizer(path, max_length=8).largest_id,
+        read_json(path / "config.json").get("vocab_size"),
+    )
+    if isinstance(rows, int) and largest >= rows:
+        raise RecipeError(
+            f"The tokenizer gives ids up to {largest}, and the model embeds {rows} (0 to {rows - 1}).",
+            where=str(path / TOKENIZER_FILE),
+            hint="the tokenizer belongs to another checkpoint",
+        )
 
 
 def load_checkpoint(model: Model, dtype: str | None = None, device_map: str | None = None) -> PreTrainedModel:

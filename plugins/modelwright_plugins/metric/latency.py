@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from modelwright.api.metric import Metric, MetricContext, Observation, Value
-from modelwright.api.model import Model
+from modelwright.api.model import Model, ModelSpec
 from modelwright.api.runner import Runner
+from modelwright.errors import RecipeError
 from modelwright.statistics import is_noisy, median_interval, relative_change
+
+Count = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 
 
 class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
@@ -27,11 +31,20 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
     A cell is left out whose length one of the two models does not take.
     """
 
-    batch: tuple[int, ...] = Field((1, 16), min_length=1, description="Texts per batch.")
-    length: tuple[int, ...] = Field((32, 128), min_length=1, description="Tokens per text.")
+    batch: tuple[Count, ...] = Field((1, 16), min_length=1, description="Texts per batch.")
+    length: tuple[Count, ...] = Field((32, 128), min_length=1, description="Tokens per text.")
     rounds: int = Field(7, ge=3, description="Turns each model takes.")
     seconds: float = Field(0.4, gt=0, description="Least time measured per cell and round.")
     least: int = Field(3, ge=1, description="Least runs per cell and round.")
+
+    def check(self, spec: ModelSpec) -> None:
+        """At least one length has to fit the model."""
+        if min(self.length) > spec.max_length:
+            raise RecipeError(
+                f"Every length to measure is beyond the model's {spec.max_length} tokens.",
+                where="validate.metrics.latency.length",
+                accepted=f"1 to {spec.max_length}",
+            )
 
     def observe(self, model: Model, runner: Runner | None, ctx: MetricContext) -> Iterator[Observation]:
         """A round yields, per cell, the median and the 95th percentile of its runs in milliseconds."""

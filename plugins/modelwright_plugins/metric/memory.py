@@ -23,8 +23,8 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
     runs with what it takes; two that ran with different lengths are not compared.
     """
 
-    batch: int = Field(16, ge=1, description="Texts in the batch.")
-    length: int = Field(128, ge=1, description="Tokens per text.")
+    batch: int = Field(16, ge=1, le=65_536, description="Texts in the batch.")
+    length: int = Field(128, ge=1, le=65_536, description="Tokens per text.")
 
     def observe(self, model: Model, runner: Runner | None, ctx: MetricContext) -> Iterator[Observation]:
         """One round: the peak of this process."""

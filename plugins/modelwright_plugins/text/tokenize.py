@@ -32,13 +32,25 @@ class TextTokenizer:
                 accepted=f"a {TOKENIZER_FILE} beside the weights",
                 hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it",
             )
-        self._tokenizer = Tokenizer.from_file(str(file))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises nothing narrower
+            raise RecipeError(
+                f"The tokenizer does not read: {error}.",
+                where=str(file),
+                hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it anew",
+            ) from error
         padding = self._tokenizer.padding or {}
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.enable_padding(
             pad_id=padding.get("pad_id", 0), pad_token=padding.get("pad_token", "[PAD]")
         )
         self.vocabulary_size = self._tokenizer.get_vocab_size()
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id it can give."""
+        return max(self._tokenizer.get_vocab().values(), default=-1)
 
     def __call__(self, texts: Sequence[str]) -> Inputs:
         """Token inputs for a batch."""
