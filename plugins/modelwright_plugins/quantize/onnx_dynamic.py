@@ -30,7 +30,8 @@ class QuantizeOnnxDynamic(
     Weights of MatMul and Gemm become int8 (one scale per tensor, or per output channel), and activations
     uint8 with a scale computed for each run (`DynamicQuantizeLinear`, `MatMulInteger`; ONNX Runtime,
     Quantize ONNX models). Embedding tables, the weights of Gather, become int8 with a scale for each row.
-    `exclude` are node-name patterns that stay in floating point.
+    `exclude` are node-name patterns that stay in floating point. One scale for a whole tensor is spoilt by its
+    largest weights, so without `per_channel` they are clipped where that lowers the tensor's error.
 
     No data are needed. With `data`, `samples` texts of the calibration split move outlier channels from
     activations into weights first (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), which makes the error
@@ -48,9 +49,19 @@ class QuantizeOnnxDynamic(
     exclude: tuple[str, ...] = Field((), description="Node-name patterns (fnmatch) that are left alone.")
     data: str | None = Field(None, description="Data set whose calibration split smooths; null: none does.")
     samples: int = Field(128, ge=1, description="Texts to smooth with.")
-    smooth_quant_alpha: float = Field(
-        0.85, ge=0, le=1, description="How much of an outlier moves into the weights; needs data."
+    smooth_quant_alpha: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How much of an outlier moves into the weights; null: 0.85 per channel, else 0.6.",
     )
+
+    @property
+    def _alpha(self) -> float:
+        # A weight with one scale for all of it has less room for what smoothing moves there.
+        if self.smooth_quant_alpha is not None:
+            return self.smooth_quant_alpha
+        return 0.85 if self.per_channel else 0.6
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its quantized copy and the serialization of both; a quarter of the bytes remain."""
@@ -72,6 +83,7 @@ class QuantizeOnnxDynamic(
         from modelwright_plugins.quantize.onnx_nodes import matching, operators_of, prepared
         from modelwright_plugins.quantize.padding import embed_first_token_as_padding
         from modelwright_plugins.quantize.smooth_quant import smooth
+        from modelwright_plugins.quantize.weight_clipping import clip_weights
 
         copy_companions(model.path, ctx.out)
         graph = load_graph(model.path)
@@ -81,7 +93,9 @@ class QuantizeOnnxDynamic(
         }
         if self.data is not None:
             batches = text_batches(model, ctx, self.data, "calibration", self.samples)
-            passes["inputs smoothed"] = smooth(graph, batches, self.smooth_quant_alpha, frozenset(excluded))
+            passes["inputs smoothed"] = smooth(graph, batches, self._alpha, frozenset(excluded))
+        if not self.per_channel:
+            passes["weights clipped"] = clip_weights(graph, frozenset(excluded))
         if "Gather" in self.operators:
             passes["embedding tables"] = quantize_embeddings(graph, frozenset(excluded))
         ctx.record("passes", passes)
