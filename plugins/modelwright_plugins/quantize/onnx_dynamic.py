@@ -30,8 +30,8 @@ class QuantizeOnnxDynamic(
     Weights of MatMul and Gemm become int8 (one scale per tensor, or per output channel), and activations
     uint8 with a scale computed for each run (`DynamicQuantizeLinear`, `MatMulInteger`; ONNX Runtime,
     Quantize ONNX models). Embedding tables, the weights of Gather, become int8 with a scale for each row.
-    `exclude` are node-name patterns that stay in floating point. One scale for a whole tensor is spoilt by its
-    largest weights, so without `per_channel` they are clipped where that lowers the tensor's error.
+    `exclude` are node-name patterns that stay in floating point. One scale for a whole tensor is spoilt by
+    its largest weights, so without `per_channel` they are clipped where that lowers the tensor's error.
 
     No data are needed. With `data`, `samples` texts of the calibration split move outlier channels from
     activations into weights first (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438), which makes the error
