@@ -107,7 +107,7 @@ def _changed(what: str, where: object) -> RecipeError:
     return RecipeError(
         f"The {what} changed while the run read it; nothing that was made from it is kept.",
         where=str(where),
-        hint="run again, and leave it alone meanwhile",
+        hint="run again and leave it alone meanwhile; a stage must not write into its input",
     )
 
 
