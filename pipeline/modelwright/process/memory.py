@@ -22,13 +22,6 @@ def peak_rss() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def reset_peak_rss() -> None:
-    """Start measuring `peak_rss` anew, where the kernel allows it."""
-    refs = Path("/proc/self/clear_refs")
-    if refs.exists() and os.access(refs, os.W_OK):
-        refs.write_text("5", encoding="ascii")
-
-
 def total_memory() -> int:
     """Memory of the machine, or of the container where that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
