@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from modelwright.api.component import Component
 from modelwright.api.dataset import Record, Split
 from modelwright.api.format import Format
-from modelwright.api.model import Model, ModelSpec
+from modelwright.api.model import TASKS, Model, ModelSpec, Task
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 
@@ -83,6 +83,7 @@ class Metric(Component):
 
     `group` says which metrics may share a process: `quality`, `speed` (taking turns), or `alone`.
     `data` fields name a data set of the recipe; `columns` are those it must have; `split` the one read.
+    `tasks` are those of the models it can measure.
     """
 
     group: ClassVar[Literal["quality", "speed", "alone"]] = "quality"
@@ -90,7 +91,7 @@ class Metric(Component):
     columns: ClassVar[frozenset[str]] = frozenset()
     split: ClassVar[Split] = "test"
     figures: ClassVar[tuple[str, ...]] = ()
-    tasks: ClassVar[tuple[str, ...]] = ("embed", "classify")
+    tasks: ClassVar[tuple[Task, ...]] = TASKS
 
     def __init_subclass__(
         cls,
@@ -100,7 +101,7 @@ class Metric(Component):
         columns: frozenset[str] | None = None,
         split: Split | None = None,
         figures: tuple[str, ...] | None = None,
-        tasks: tuple[str, ...] | None = None,
+        tasks: tuple[Task, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)

@@ -13,16 +13,34 @@ from modelwright.errors import RecipeError
 
 SPEC_FILE = "modelwright.json"
 
-Task = Literal["embed", "classify"]
+Task = Literal["embed", "classify", "generate"]
+TASKS: tuple[Task, ...] = ("embed", "classify", "generate")
 Pooling = Literal["mean", "cls", "max"]
+
+
+class GenerationSpec(BaseModel):
+    """What generating text with a model needs to know: its vocabulary, its ends, its KV cache.
+
+    `vocabulary` is the width of the logits. `end` are the tokens that end a text. `cache_elements` are the
+    numbers kept per token over all layers: 2 x layers x key-value heads x head width where keys and values
+    are cached as they are. `window` is the number of tokens that attention looks back, where it has a limit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: int
+    end: tuple[int, ...] = ()
+    cache_elements: int | None = None
+    window: int | None = None
 
 
 class ModelSpec(BaseModel):
     """What a model folder holds. Written into it as `modelwright.json`, so that the folder describes itself.
 
-    `max_length` is in tokens and `pooling` turns token vectors into one vector per text (embedding models
-    only). `tags` are capabilities that later stages may ask for or refuse, such as `int8`. `details` belong
-    to the format, for its own runner.
+    `max_length` is in tokens (the context, for a model that generates). `pooling` turns token vectors into
+    one vector per text (embedding models only); `generation` is there for models that generate. `tags` are
+    capabilities that later stages may ask for or refuse, such as `int8`. `details` belong to the format, for
+    its own runner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +53,7 @@ class ModelSpec(BaseModel):
     pooling: Pooling | None = None
     normalize: bool = False
     labels: tuple[str, ...] = ()
+    generation: GenerationSpec | None = None
     tags: tuple[str, ...] = ()
     trust_remote_code: bool = False
     details: dict[str, JsonValue] = {}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from modelwright.api.component import Component
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.model import TASKS, Model, ModelSize, ModelSpec, Task
 
 Fidelity = Literal["exact", "approximate", "retrained"]
 MIB = 2**20
@@ -38,11 +38,11 @@ class Stage(Component):
             def run(self, model: Model, ctx: StageContext) -> None:
                 ...                       # read model.path, write the result into ctx.out
 
-    `takes` and `gives` are names of formats. `needs` and `refuses` are tags that the model must, or must
-    not, carry; `adds` are put on the result. They check an order and never make one. `fidelity` says what
-    parity means after the step: `exact` and `approximate` results are compared with the last retrained
-    model (or the input), a `retrained` one is judged by its task metric. `measures` marks a stage that
-    decides by measuring, so that its result is kept per machine.
+    `takes` and `gives` are names of formats; `tasks` are those of the models it can take. `needs` and
+    `refuses` are tags that the model must, or must not, carry; `adds` are put on the result. They check an
+    order and never make one. `fidelity` says what parity means after the step: `exact` and `approximate`
+    results are compared with the last retrained model (or the input), a `retrained` one is judged by its
+    task metric. `measures` marks a stage that decides by measuring, so that its result is kept per machine.
 
     Heavy imports go inside `run`. A field named `data` (or ending in `_data`) names a data set of the
     recipe; the engine makes it readable through `ctx.data`.
@@ -55,6 +55,7 @@ class Stage(Component):
     refuses: ClassVar[tuple[str, ...]] = ()
     adds: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[bool] = False
+    tasks: ClassVar[tuple[Task, ...]] = TASKS
 
     def __init_subclass__(
         cls,
@@ -66,6 +67,7 @@ class Stage(Component):
         refuses: tuple[str, ...] | None = None,
         adds: tuple[str, ...] | None = None,
         measures: bool | None = None,
+        tasks: tuple[Task, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
@@ -77,6 +79,7 @@ class Stage(Component):
             "refuses": refuses,
             "adds": adds,
             "measures": measures,
+            "tasks": tasks,
         }
         for key, value in given.items():
             if value is not None:

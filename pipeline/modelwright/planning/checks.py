@@ -22,11 +22,18 @@ def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
             raise RecipeError(
                 f"The step '{name}' ({stage.name}) takes {stage.takes}, and {before} gives {spec.format}.",
                 where=where,
-                accepted=f"a stage that takes {spec.format}: {_list(_taking(registry, spec.format))}",
+                accepted=f"a stage that takes {spec.format}: {_list(_taking(registry, spec))}",
                 hint=_bridge(registry, spec.format, stage.takes),
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
+        if spec.task not in stage.tasks:
+            raise RecipeError(
+                f"The step '{name}' ({stage.name}) takes models of task {_list(stage.tasks)}; this one's is "
+                f"{spec.task}.",
+                where=where,
+                accepted=f"a stage for task {spec.task}: {_list(_taking(registry, spec))}",
+            )
         _check_tags(name, stage, set(spec.tags), where)
         stage.check(spec)
         tags = tuple(sorted({*spec.tags, *stage.adds}))
@@ -87,8 +94,12 @@ def _check_tags(name: str, stage: Stage, tags: set[str], where: str) -> None:
         )
 
 
-def _taking(registry: Registry, format_: str) -> list[str]:
-    return [name for name in registry.stages if registry.stages[name].takes == format_]
+def _taking(registry: Registry, spec: ModelSpec) -> list[str]:
+    return [
+        name
+        for name in registry.stages
+        if registry.stages[name].takes == spec.format and spec.task in registry.stages[name].tasks
+    ]
 
 
 def _bridge(registry: Registry, have: str, want: str) -> str | None:

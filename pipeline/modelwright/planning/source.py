@@ -119,6 +119,7 @@ def _with_overrides(recipe: RecipeOutline, spec: ModelSpec) -> ModelSpec:
                 where=recipe.origin.of("model.max_length"),
             )
         changes["max_length"] = source.max_length
-    if source.device_map is not None:
-        changes["details"] = {**spec.details, "device_map": source.device_map}
+    loading = {key: value for key in ("device_map", "cache") if (value := getattr(source, key)) is not None}
+    if loading:
+        changes["details"] = {**spec.details, **loading}
     return ModelSpec.model_validate({**spec.model_dump(), **changes})

@@ -46,7 +46,8 @@ class ModelSource(Strict):
 
     `path` is a folder, `pkg://package/folder` (inside an installed package) or a hub id. `dtype` and
     `device_map` are those of `from_pretrained`; null keeps what the checkpoint has. `pooling`, `normalize`
-    and `max_length` replace what the folder says.
+    and `max_length` replace what the folder says. `cache` is the kind of KV cache that the input model runs
+    with; null leaves it to its runtime.
     """
 
     path: str = Field(min_length=1)
@@ -54,6 +55,7 @@ class ModelSource(Strict):
     revision: str | None = None
     dtype: str | None = Field(None, pattern="^(float32|float16|bfloat16)$")
     device_map: str | None = None
+    cache: str | None = Field(None, pattern="^(dynamic|static|quantized)$")
     pooling: Pooling | None = None
     normalize: bool | None = None
     max_length: int | None = Field(None, ge=1)

@@ -15,10 +15,11 @@ from modelwright.report.verdict import verdict_words
 
 _LIBRARIES = {"torch": "transformers", "onnx": "onnx", "openvino": "openvino"}
 _RUNTIMES = {"torch": "transformers", "onnx": "onnxruntime", "openvino": "openvino"}
-_TASKS = {"embed": "feature-extraction", "classify": "text-classification"}
+_TASKS = {"embed": "feature-extraction", "classify": "text-classification", "generate": "text-generation"}
 _CALLS = {
     "embed": 'embeddings = runner.embed(["a sentence", "another one"])',
     "classify": 'labels = runner.classify(["a sentence", "another one"])',
+    "generate": 'texts = runner.generate(["a prompt", "another one"], max_new_tokens=64)',
 }
 
 

@@ -60,6 +60,8 @@ def plain_snippet(spec: ModelSpec, provider: str = "CPUExecutionProvider") -> st
 
     Run it in the artifact's folder. It ends with `embeddings` of shape [2, dim], or `labels`.
     """
+    if spec.task == "generate":
+        return None
     output = "last_hidden_state" if spec.task == "embed" else "logits"
     if spec.format == "onnx":
         head = _TOKENS.format(imports="import onnxruntime as ort", max_length=spec.max_length)

@@ -27,10 +27,10 @@ pytest.register_assert_rewrite("modelwright.testing.conformance")
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A tiny BERT checkpoint: `tiny_model()` embeds, `tiny_model("classify")` has the labels noun and verb.
+    """A tiny checkpoint: `tiny_model()` embeds, `tiny_model("classify")` has the labels noun and verb.
 
-    Two layers, hidden 32, 4 heads, at most 64 tokens; safetensors, a fast tokenizer, pooling files. Written
-    once per session, so treat it as read-only.
+    Both are a BERT: two layers, hidden 32, 4 heads, at most 64 tokens, pooling files; the task
+    `generate` gives a Llama. safetensors and a fast tokenizer, written once per session: read-only.
     """
     folder = tmp_path_factory.mktemp("tiny-model")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modelwright.api.model import Task
 from modelwright.testing.texts import LABELS, sentences
+from modelwright.testing.tiny_causal import write_tiny_causal
 
 LAYERS, HIDDEN, HEADS, INNER, LENGTH = 2, 32, 4, 64, 64
 # Weights this large make attention and layers matter, as in a trained model.
@@ -26,9 +27,13 @@ def write_tiny_model(folder: Path, task: Task = "embed", seed: int = 0) -> Path:
     >>> write_tiny_model(tmp_path / "tiny", "classify")
 
     An embedding model has sentence-transformers' pooling files (mean, normalized); a classifier has the
-    labels `noun` and `verb`. Weights are float32 in safetensors, drawn with `seed`.
+    labels `noun` and `verb`; a model that generates is the Llama of `write_tiny_causal`. Weights are float32
+    in safetensors, drawn with `seed`.
     """
     from safetensors.numpy import save_file
+
+    if task == "generate":
+        return write_tiny_causal(folder, seed)
 
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _write_tokenizer(folder)

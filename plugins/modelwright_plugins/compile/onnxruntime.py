@@ -53,6 +53,7 @@ class CompileOnnxRuntime(
     takes="onnx",
     gives="onnx",
     fidelity="exact",
+    tasks=("embed", "classify"),
     measures=True,
     requires=("onnx", "onnxruntime", "onnxscript", "transformers"),
 ):

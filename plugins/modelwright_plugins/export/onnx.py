@@ -18,6 +18,7 @@ class ExportOnnx(
     takes="torch",
     gives="onnx",
     fidelity="exact",
+    tasks=("embed", "classify"),
     requires=("torch", "transformers", "onnx", "onnxscript"),
 ):
     """Export a checkpoint to ONNX with dynamic batch and length.
@@ -49,7 +50,8 @@ class ExportOnnx(
 
         from modelwright_plugins.export.sample_inputs import sample_inputs
         from modelwright_plugins.format.onnx_graph import keep_output, name_dimensions, save_graph
-        from modelwright_plugins.format.torch import load_checkpoint, save_fast_tokenizer
+        from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
 
         copy_companions(model.path, ctx.out)
         save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)

@@ -17,6 +17,7 @@ class ExportOpenVINO(
     takes="torch",
     gives="openvino",
     fidelity="exact",
+    tasks=("embed", "classify"),
     requires=(
         "torch>=2.13,<2.14",
         "transformers>=5.23,<5.24",
@@ -56,7 +57,8 @@ class ExportOpenVINO(
         from modelwright_plugins.export.openvino_graph import keep_output, name_operators, strip_info
         from modelwright_plugins.export.sample_inputs import sample_inputs
         from modelwright_plugins.format.openvino_ir import GRAPH_FILE
-        from modelwright_plugins.format.torch import load_checkpoint, save_fast_tokenizer
+        from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
         from modelwright_plugins.text.companions import copy_companions
         from modelwright_plugins.text.outputs import OUTPUTS
 

@@ -8,22 +8,13 @@ from typing import Any
 
 from modelwright.api.model import ModelSpec, Pooling, Task
 from modelwright.errors import RecipeError
+from modelwright_plugins.format.generation import describe_generation
+from modelwright_plugins.format.json_file import read_json
 from modelwright_plugins.format.safetensors_header import DTYPES, read_header
 
+# What configurations call the longest text they take.
+CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty when there is none. Raises RecipeError when it does not parse."""
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RecipeError(f"The file is not JSON: {error}", where=str(file)) from error
-    if not isinstance(value, dict):
-        raise RecipeError("The file does not hold a JSON object.", where=str(file))
-    return value
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -50,10 +41,10 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def describe_checkpoint(path: Path, *, trust_remote_code: bool) -> ModelSpec:
-    """The spec of a checkpoint of an encoder.
+    """The spec of a checkpoint.
 
-    Task from `architectures`; pooling, normalization and length from sentence-transformers' files where
-    the folder has them, else mean pooling without normalization and the model's own limit.
+    Task from `architectures`; an encoder's pooling, normalization and length from sentence-transformers'
+    files where the folder has them, else mean pooling without normalization and the model's own limit.
     """
     config = read_json(path / "config.json")
     if config.get("auto_map") and not trust_remote_code:
@@ -74,6 +65,7 @@ def describe_checkpoint(path: Path, *, trust_remote_code: bool) -> ModelSpec:
         pooling=_pooling(path) if task == "embed" else None,
         normalize=task == "embed" and "Normalize" in _module_types(path),
         labels=tuple(labels[key] for key in sorted(labels, key=int)) if task == "classify" else (),
+        generation=describe_generation(path, config) if task == "generate" else None,
         trust_remote_code=trust_remote_code,
     )
 
@@ -81,12 +73,15 @@ def describe_checkpoint(path: Path, *, trust_remote_code: bool) -> ModelSpec:
 def _task(architecture: str, path: Path) -> Task:
     if architecture.endswith("ForSequenceClassification"):
         return "classify"
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "generate"
     if "For" not in architecture or architecture.endswith("ForMaskedLM") or (path / "modules.json").is_file():
         return "embed"
     raise RecipeError(
-        f"The architecture {architecture} is neither an encoder nor a classifier.",
+        f"The architecture {architecture} is not served.",
         where=str(path / "config.json") + ", key architectures",
-        accepted="…Model and …ForMaskedLM (task embed), …ForSequenceClassification (task classify)",
+        accepted="…Model and …ForMaskedLM (task embed), …ForSequenceClassification (classify), …ForCausalLM "
+        "(generate)",
     )
 
 
@@ -121,7 +116,7 @@ def _max_length(path: Path, config: dict[str, Any]) -> int:
     limits = (
         read_json(path / "sentence_bert_config.json").get("max_seq_length"),
         read_json(path / "tokenizer_config.json").get("model_max_length"),
-        config.get("max_position_embeddings"),
+        *(config.get(key) for key in CONTEXT),
     )
     # Tokenizers without a limit store 1e30.
     return min(

@@ -6,16 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelwright.api.format import Format
-from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.model import Model, ModelSize, ModelSpec, Task
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
-from modelwright_plugins.format.checkpoint import describe_checkpoint, read_json, weight_files
+from modelwright_plugins.format.checkpoint import describe_checkpoint, weight_files
+from modelwright_plugins.format.json_file import read_json
 from modelwright_plugins.format.safetensors_header import BITS, not_finite, read_header
 from modelwright_plugins.text.tokenize import TOKENIZER_FILE, TextTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+AUTO_CLASSES: dict[Task, str] = {
+    "embed": "AutoModel",
+    "classify": "AutoModelForSequenceClassification",
+    "generate": "AutoModelForCausalLM",
+}
 
 
 class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate")):
@@ -77,6 +84,10 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
 
     def runner(self, model: Model, target: Target) -> Runner:
         """PyTorch with the model's own dtype and default attention."""
+        if model.spec.task == "generate":
+            from modelwright_plugins.format.torch_causal_runner import TorchCausalRunner
+
+            return TorchCausalRunner(model, target)
         from modelwright_plugins.format.torch_runner import TorchRunner
 
         return TorchRunner(model, target)
@@ -104,10 +115,9 @@ def load_checkpoint(model: Model, dtype: str | None = None, device_map: str | No
     `dtype` is a torch dtype's name and defaults to the model's own; `device_map` goes to accelerate.
     """
     import torch
-    from transformers import AutoModel, AutoModelForSequenceClassification
+    import transformers
 
-    auto = AutoModelForSequenceClassification if model.spec.task == "classify" else AutoModel
-    loaded: PreTrainedModel = auto.from_pretrained(
+    loaded: PreTrainedModel = getattr(transformers, AUTO_CLASSES[model.spec.task]).from_pretrained(
         model.path,
         dtype=getattr(torch, dtype or model.spec.dtype),
         device_map=device_map,
@@ -116,14 +126,3 @@ def load_checkpoint(model: Model, dtype: str | None = None, device_map: str | No
         local_files_only=True,
     )
     return loaded.eval()
-
-
-def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = False) -> None:
-    """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer."""
-    if (out / TOKENIZER_FILE).exists():
-        return
-    from transformers import AutoTokenizer
-
-    AutoTokenizer.from_pretrained(
-        source, trust_remote_code=trust_remote_code, local_files_only=True
-    ).save_pretrained(out)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
 from modelwright.api.target import Target
-from modelwright.errors import MissingError
-from modelwright_plugins.format.torch import load_checkpoint, save_fast_tokenizer
+from modelwright_plugins.format.torch import load_checkpoint
+from modelwright_plugins.format.torch_device import describe_torch, require_device
+from modelwright_plugins.format.torch_tokenizer import with_fast_tokenizer
 from modelwright_plugins.text.runner import TextRunner
-from modelwright_plugins.text.tokenize import TOKENIZER_FILE
 
 
 class TorchRunner(TextRunner):
@@ -24,18 +21,9 @@ class TorchRunner(TextRunner):
     def __init__(self, model: Model, target: Target) -> None:
         import torch
 
-        if target.device == "cuda" and not torch.cuda.is_available():
-            raise MissingError(
-                "PyTorch finds no CUDA device.",
-                where="target.device",
-                hint="run on a machine with an NVIDIA GPU and a CUDA build of torch, or target=cpu",
-            )
-        if (model.path / TOKENIZER_FILE).is_file():
-            super().__init__(model)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                save_fast_tokenizer(model.path, Path(folder), trust_remote_code=model.spec.trust_remote_code)
-                super().__init__(dataclasses.replace(model, path=Path(folder)))
+        require_device(target)
+        with with_fast_tokenizer(model) as with_tokenizer:
+            super().__init__(with_tokenizer)
         torch.set_num_threads(target.thread_count)
         device_map = model.spec.details.get("device_map")
         self._threads = target.thread_count
@@ -59,13 +47,4 @@ class TorchRunner(TextRunner):
 
     def describe(self) -> dict[str, str]:
         """Runtime, device, dtype, threads and the attention transformers chose."""
-        import torch
-        import transformers
-
-        return {
-            "runtime": f"PyTorch {torch.__version__}, transformers {transformers.__version__}",
-            "device": str(self._model.device),
-            "dtype": str(self._model.dtype).removeprefix("torch."),
-            "threads": str(self._threads),
-            "attention": str(self._model.config._attn_implementation),
-        }
+        return describe_torch(self._model, self._threads)

@@ -30,7 +30,7 @@ class Parity(
 
     `cosine_mean` is judged by the interval of the mean; `cosine_min`, `max_error` and `mean_error` are
     exact. `kl` is KL(baseline ‖ candidate) in nats, averaged; `top1` the share of texts whose most likely
-    label is the same (both only where the model gives logits).
+    label, or next token, is the same (both only where the model gives logits).
     """
 
     data: str = Field(description="The data set whose validation split is run.")
@@ -55,7 +55,7 @@ class Parity(
             self._value("max_error", Interval.exactly(float(error.max())), "lower", len(before)),
             self._value("mean_error", Interval.exactly(float(error.mean())), "lower", len(before)),
         ]
-        if candidate[0]["task"] == "classify":
+        if candidate[0]["task"] in ("classify", "generate"):
             divergence = _kl_rows(before, after)
             same = (before.argmax(axis=1) == after.argmax(axis=1)).astype(np.float64)
             values.append(self._value("kl", mean_interval(divergence, seed), "lower", len(before), "nats"))

@@ -28,6 +28,7 @@ class QuantizeNNCF(
     takes="openvino",
     gives="openvino",
     fidelity="approximate",
+    tasks=("embed", "classify"),
     adds=("int8",),
     refuses=("int8",),
     requires=("nncf>=3.4,<3.5", "openvino>=2026.4,<2026.5"),

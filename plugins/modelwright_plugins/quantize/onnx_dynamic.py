@@ -16,6 +16,7 @@ class QuantizeOnnxDynamic(
     takes="onnx",
     gives="onnx",
     fidelity="approximate",
+    tasks=("embed", "classify"),
     refuses=("int8",),
     adds=("int8",),
     requires=("onnx", "onnxruntime"),

@@ -25,6 +25,7 @@ class QuantizeOnnxStatic(
     takes="onnx",
     gives="onnx",
     fidelity="approximate",
+    tasks=("embed", "classify"),
     refuses=("int8",),
     adds=("int8",),
     requires=("onnx", "onnxruntime"),

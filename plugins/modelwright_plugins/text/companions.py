@@ -7,6 +7,7 @@ from pathlib import Path
 
 COMPANIONS = (
     "config.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from modelwright.api.model import Task
 
-OUTPUTS: dict[Task, str] = {"embed": "last_hidden_state", "classify": "logits"}
+OUTPUTS: dict[Task, str] = {"embed": "last_hidden_state", "classify": "logits", "generate": "logits"}

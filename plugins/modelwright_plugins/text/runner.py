@@ -9,7 +9,8 @@ import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
-from modelwright.errors import RecipeError, StageError
+from modelwright.errors import RecipeError
+from modelwright_plugins.text.finite import require_finite
 from modelwright_plugins.text.pooling import pool
 from modelwright_plugins.text.tokenize import TextTokenizer
 
@@ -56,7 +57,7 @@ class TextRunner(ABC):
         joined = np.concatenate(rows).astype(np.float32, copy=False)
         result = np.empty_like(joined)
         result[order] = joined
-        self._require_finite(result)
+        require_finite(result, self.spec.format, self.spec.dtype)
         return result
 
     def embed(self, texts: Sequence[str], batch_size: int = 32) -> Floats:
@@ -68,16 +69,6 @@ class TextRunner(ABC):
         """The most likely label of each text."""
         self._require("classify")
         return [self.spec.labels[i] for i in self.run(texts, batch_size).argmax(axis=1)]
-
-    def _require_finite(self, rows: Floats) -> None:
-        bad = int((~np.isfinite(rows).all(axis=1)).sum())
-        if bad:
-            raise StageError(
-                f"The model gives NaN or infinity for {bad:,} of {len(rows):,} texts.",
-                where=f"the {self.spec.format} model ({self.spec.dtype})",
-                accepted="outputs that are finite",
-                hint="fp16 overflows past 65,504, where bf16 and fp32 do not; check the weights as well",
-            )
 
     def _require(self, task: str) -> None:
         if self.spec.task != task:

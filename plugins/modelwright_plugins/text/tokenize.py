@@ -24,22 +24,7 @@ class TextTokenizer:
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
-        file = folder / TOKENIZER_FILE
-        if not file.is_file():
-            raise RecipeError(
-                "The model folder has no fast tokenizer.",
-                where=str(file),
-                accepted=f"a {TOKENIZER_FILE} beside the weights",
-                hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it",
-            )
-        try:
-            self._tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises nothing narrower
-            raise RecipeError(
-                f"The tokenizer does not read: {error}.",
-                where=str(file),
-                hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it anew",
-            ) from error
+        self._tokenizer = open_tokenizer(folder)
         padding = self._tokenizer.padding or {}
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.enable_padding(
@@ -76,3 +61,23 @@ class TextTokenizer:
             "attention_mask": np.ones(shape, np.int64),
             "token_type_ids": np.zeros(shape, np.int64),
         }
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer. Raises RecipeError when there is none or it does not read."""
+    file = folder / TOKENIZER_FILE
+    if not file.is_file():
+        raise RecipeError(
+            "The model folder has no fast tokenizer.",
+            where=str(file),
+            accepted=f"a {TOKENIZER_FILE} beside the weights",
+            hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it",
+        )
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise RecipeError(
+            f"The tokenizer does not read: {error}.",
+            where=str(file),
+            hint="AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it anew",
+        ) from error

@@ -1,0 +1,34 @@
+"""A fast tokenizer for checkpoints that only have the files of a slow one."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from modelwright.api.model import Model
+from modelwright_plugins.text.tokenize import TOKENIZER_FILE
+
+
+def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = False) -> None:
+    """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer."""
+    if (out / TOKENIZER_FILE).exists():
+        return
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(
+        source, trust_remote_code=trust_remote_code, local_files_only=True
+    ).save_pretrained(out)
+
+
+@contextmanager
+def with_fast_tokenizer(model: Model) -> Iterator[Model]:
+    """The model, or where it has no tokenizer.json a folder that has one, for as long as the block lasts."""
+    if (model.path / TOKENIZER_FILE).is_file():
+        yield model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save_fast_tokenizer(model.path, Path(folder), trust_remote_code=model.spec.trust_remote_code)
+        yield dataclasses.replace(model, path=Path(folder))
