@@ -34,6 +34,7 @@ from modelwright_plugins.metric.size import Size
 from modelwright_plugins.metric.throughput import Throughput
 from modelwright_plugins.publish.local import Local
 from modelwright_plugins.quantize.nncf import QuantizeNNCF
+from modelwright_plugins.quantize.nncf_weight_only import QuantizeNNCFWeightOnly
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 
@@ -54,6 +55,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield ExportOnnx
     yield ExportOpenVINO
     yield QuantizeNNCF
+    yield QuantizeNNCFWeightOnly
     yield QuantizeOnnxDynamic
     yield QuantizeOnnxStatic
 

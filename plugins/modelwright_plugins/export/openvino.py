@@ -17,7 +17,6 @@ class ExportOpenVINO(
     takes="torch",
     gives="openvino",
     fidelity="exact",
-    tasks=("embed", "classify"),
     requires=(
         "torch>=2.13,<2.14",
         "transformers>=5.23,<5.24",
@@ -31,13 +30,15 @@ class ExportOpenVINO(
         stages:
           export: {use: export.openvino}
 
-    The graph has one output, `last_hidden_state` (task embed) or `logits` (classify); what only served
-    other outputs, such as a pooler, is left out. Operators are named after the checkpoint's modules
+    The graph has one output, `last_hidden_state` (task embed) or `logits`; what only served other outputs,
+    such as a pooler, is left out. A language model's KV cache becomes state of the graph, which serves
+    prompts and new tokens alike. Operators are named after the checkpoint's modules
     (`encoder.layer.0.attention.self.query`), so that later stages can refer to them, and the same
     checkpoint always gives the same bytes.
 
     `compress_to_fp16` stores float32 weights as float16. `inference_precision` fixes the arithmetic of the
     float operators; null leaves it to OpenVINO, which takes bf16 where the CPU has instructions for it.
+    `cache_precision` is the type that a language model's keys and values are kept in.
 
     Method: torch.export through `transformers.exporters.OpenVINOExporter`.
     """
@@ -47,6 +48,10 @@ class ExportOpenVINO(
         None, description="Arithmetic of float operators; null lets OpenVINO choose for the CPU."
     )
 
+    cache_precision: Literal["f32", "bf16", "f16", "u8"] | None = Field(
+        None, description="Type of the KV cache; null lets OpenVINO choose."
+    )
+
     def run(self, model: Model, ctx: StageContext) -> None:
         """Trace, convert, clean and save."""
         from modelwright_plugins.format.openvino_offline import import_openvino
@@ -54,6 +59,7 @@ class ExportOpenVINO(
         openvino = import_openvino()
         from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
+        from modelwright_plugins.export.openvino_causal import trace_causal
         from modelwright_plugins.export.openvino_graph import keep_output, name_operators, strip_info
         from modelwright_plugins.export.sample_inputs import sample_inputs
         from modelwright_plugins.format.openvino_ir import GRAPH_FILE
@@ -65,13 +71,20 @@ class ExportOpenVINO(
         loaded = load_checkpoint(model)
         copy_companions(model.path, ctx.out)
         save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
-        sample = sample_inputs(ctx.out, model.spec.max_length, loaded)
-        graph = OpenVINOExporter().export(loaded, sample, config=OpenVINOConfig(dynamic=True)).program
+        if model.spec.task == "generate":
+            graph = trace_causal(loaded)
+        else:
+            sample = sample_inputs(ctx.out, model.spec.max_length, loaded)
+            graph = OpenVINOExporter().export(loaded, sample, config=OpenVINOConfig(dynamic=True)).program
         keep_output(graph, OUTPUTS[model.spec.task])
         name_operators(graph, [name for name, _ in [*loaded.named_parameters(), *loaded.named_buffers()]])
         strip_info(graph)
         openvino.save_model(graph, str(ctx.out / GRAPH_FILE), compress_to_fp16=self.compress_to_fp16)
-        details = {"inference_precision": self.inference_precision} if self.inference_precision else {}
+        chosen = {
+            "inference_precision": self.inference_precision,
+            "cache_precision": self.cache_precision,
+        }
+        details = {key: value for key, value in chosen.items() if value is not None}
         dtype = "float16" if self.compress_to_fp16 else model.spec.dtype
         ctx.describe(dtype=dtype, details=details)
 

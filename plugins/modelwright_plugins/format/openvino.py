@@ -53,6 +53,10 @@ class OpenVINO(Format, name="openvino", requires=("openvino>=2026.4,<2026.5",)):
 
     def runner(self, model: Model, target: Target) -> Runner:
         """OpenVINO's CPU plugin; needs no torch. Raises MissingError for another device."""
+        if model.spec.task == "generate":
+            from modelwright_plugins.format.openvino_causal_runner import OpenVINOCausalRunner
+
+            return OpenVINOCausalRunner(model, target)
         from modelwright_plugins.format.openvino_runner import OpenVINORunner
 
         return OpenVINORunner(model, target)

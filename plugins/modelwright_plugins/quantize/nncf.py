@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -13,13 +11,10 @@ from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Inputs
 from modelwright.api.stage import MIB, Footprint, Stage
-from modelwright.errors import RecipeError, did_you_mean
+from modelwright_plugins.quantize.nncf_names import matching_operators, rename_counted
 
 if TYPE_CHECKING:
     import openvino
-
-# Names that OpenVINO makes up from a counter, which never restarts within a process.
-COUNTED = re.compile(r"^[A-Za-z]+_\d+$")
 
 
 class QuantizeNNCF(
@@ -86,7 +81,7 @@ class QuantizeNNCF(
         openvino = import_openvino()
         graph = openvino.Core().read_model(str(model.path / GRAPH_FILE))
         batches = self._batches(model, graph, ctx, "calibration")
-        ignored = self._ignored(graph, ctx)
+        ignored = matching_operators(graph, self.ignore, ctx.where("ignore"))
         names = {node.get_friendly_name() for node in graph.get_ordered_ops()}
         with nncf_logs_to(ctx.log):
             quantized = self._quantize(graph, batches, ignored)
@@ -97,7 +92,7 @@ class QuantizeNNCF(
             quantized, outcome = restore(quantized, judge, self.max_drop, ctx)
             decisions |= {"validation_samples": len(checked), **outcome}
         _compress(quantized)
-        _rename_counted(quantized, names)
+        rename_counted(quantized, names)
         openvino.save_model(quantized, str(ctx.out / GRAPH_FILE), compress_to_fp16=False)
         copy_companions(model.path, ctx.out)
         ctx.record("quantization", decisions)  # type: ignore[arg-type]
@@ -147,32 +142,9 @@ class QuantizeNNCF(
         batches = text_batches(model, ctx, self.data, split, count)
         return [{name: inputs[name] for name in wanted} for inputs in batches]
 
-    def _ignored(self, graph: openvino.Model, ctx: StageContext) -> tuple[str, ...]:
-        kinds = ("Constant", "Parameter", "Result")
-        names = [n.get_friendly_name() for n in graph.get_ordered_ops() if n.get_type_name() not in kinds]
-        for pattern in self.ignore:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise RecipeError(
-                    f"No operator of the graph is called '{pattern}'.",
-                    where=ctx.where("ignore"),
-                    accepted="a name or shell pattern, such as encoder.layer.0.* or *.output.dense",
-                    hint=did_you_mean(pattern, names),
-                )
-        return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in self.ignore))
-
 
 def _compress(quantized: openvino.Model) -> None:
     """Store quantized weights as int8 with their scale."""
     from openvino._offline_transformations import compress_quantize_weights_transformation
 
     compress_quantize_weights_transformation(quantized)
-
-
-def _rename_counted(graph: openvino.Model, kept: set[str]) -> None:
-    """Number the nodes that were added by their place, so that the same input gives the same bytes."""
-    count = 0
-    for node in graph.get_ordered_ops():
-        name = node.get_friendly_name()
-        if COUNTED.match(name) and (name not in kept or node.get_type_name() == "Constant"):
-            node.set_friendly_name(f"{node.get_type_name()}_q{count}")
-            count += 1

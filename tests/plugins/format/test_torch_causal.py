@@ -12,6 +12,7 @@ from modelwright.api.target import Target
 from modelwright.errors import RecipeError
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.format.torch_causal_runner import TorchCausalRunner
+from tests.plugins.greedy import greedy
 
 PROMPTS = ["the cat", "an owl and the other one"]
 ONE = Target(threads=1)
@@ -24,14 +25,6 @@ def with_cache(model: Model, kind: str) -> Model:
 @pytest.fixture(scope="module")
 def runner(tiny_causal: Model) -> TorchCausalRunner:
     return TorchCausalRunner(tiny_causal, ONE)
-
-
-def greedy(runner: TorchCausalRunner, rows: list[list[int]], count: int) -> list[list[int]]:
-    decoder = runner.start(runner.batch(rows), count)
-    found = [decoder.logits.argmax(axis=-1)]
-    while len(found) < count:
-        found.append(decoder.step(found[-1]).argmax(axis=-1))
-    return np.stack(found, axis=1).tolist()  # type: ignore[no-any-return]
 
 
 def from_transformers(folder: Path, rows: list[list[int]], count: int) -> list[list[int]]:
