@@ -18,12 +18,13 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.encoder.contender import Contender, ContenderError
+from benchmarks.encoder.contender import Contender
 from benchmarks.encoder.entrants import Entrant, Missing, gather
 from benchmarks.encoder.measure import Settings, measure
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.results import write
 from benchmarks.encoder.texts import write_tokens
+from benchmarks.turns.worker_process import WorkerError
 from modelwright.artifact.shelf import Shelf
 from modelwright.recipe.config_groups import available
 from modelwright.registry import Registry
@@ -88,7 +89,7 @@ def start(entrants: list[Entrant], settings: Settings) -> tuple[list[Contender],
     for entrant in entrants:
         try:
             running.append(Contender(entrant, settings.threads))
-        except ContenderError as error:
+        except WorkerError as error:
             if entrant.kind == "baseline":
                 raise
             missing.append(Missing(entrant.name, str(error)))

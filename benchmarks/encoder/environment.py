@@ -10,16 +10,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.encoder.peers import TORCH, Peer
+from benchmarks.turns.worker_process import QUIET
 
 SETUP_TIMEOUT = 3600
 MAKE_TIMEOUT = 1200
-QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "OLIVE_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-}
 
 
 class SetupError(Exception):

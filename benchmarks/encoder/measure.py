@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.encoder import load
-from benchmarks.encoder.contender import Contender, ContenderError
+from benchmarks.encoder.contender import Contender
 from benchmarks.encoder.entrants import Entrant, Missing
 from benchmarks.encoder.texts import GRID, Tokens
+from benchmarks.turns import load
+from benchmarks.turns.worker_process import WorkerError
 
 Shares = dict[str, float | None]
 CELLS = tuple(f"{batch}x{length}" for batch, length in GRID)
@@ -52,7 +53,7 @@ def measure(
         out = work / f"embeddings-{index}.npy"
         try:
             contender.embed(tokens.evaluation, out)
-        except ContenderError as error:
+        except WorkerError as error:
             died.append(left_out(contender, error))
             continue
         rows = np.load(out)
@@ -68,7 +69,7 @@ def measure(
             for contender, result in [*racing[first:], *racing[:first]]:
                 try:
                     passes = contender.time(tokens.timing, cell, settings.seconds)
-                except ContenderError as error:
+                except WorkerError as error:
                     died.append(left_out(contender, error))
                     racing.remove((contender, result))
                 else:
@@ -77,7 +78,7 @@ def measure(
     return [result for _, result in racing], died, shares
 
 
-def left_out(contender: Contender, error: ContenderError) -> Missing:
+def left_out(contender: Contender, error: WorkerError) -> Missing:
     """Why a contender is left out; without the baseline there is nothing to compare with."""
     if contender.entrant.kind == "baseline":
         raise error

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.encoder.entrants import Missing
-from benchmarks.encoder.load import QUIET_SHARE
 from benchmarks.encoder.measure import CELLS, Measured, Settings, Shares
 from benchmarks.encoder.texts import EVALUATED
+from benchmarks.turns.machine import busy_text, machine
 from modelwright.statistics import is_noisy, median_interval
 
 LEAST_COSINE = 0.99
-
-
-def cpu_model() -> str:
-    """The processor's name and the instructions that int8 and bf16 arithmetic depend on."""
-    file = Path("/proc/cpuinfo")
-    if not file.is_file():
-        return platform.processor() or platform.machine()
-    lines = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in lines.items()}
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
-    flags = [name for name in wanted if name in facts.get("flags", "").split()]
-    name, family = facts.get("model name", platform.machine()), facts.get("cpu family", "?")
-    return f"{name}, family {family} ({', '.join(flags)})"
 
 
 def row(measured: Measured, baseline: Measured) -> dict[str, Any]:
@@ -74,12 +59,7 @@ def write(
         "benchmark": "encoder",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "machine": {
-            "cpu": cpu_model(),
-            "cpus": os.cpu_count(),
-            "system": platform.platform(),
-            "cpu_share_of_others": others,
-        },
+        "machine": machine(others),
         "settings": {"threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds},
         "least_cosine": LEAST_COSINE,
         "contenders": [row(item, measured[0]) for item in measured],
@@ -94,18 +74,18 @@ def write(
 
 def markdown(document: dict[str, Any]) -> str:
     """The table; a cell holds the median, its 95 % interval, and how many times faster than the baseline."""
-    machine, settings = document["machine"], document["settings"]
+    found, settings = document["machine"], document["settings"]
     lines = [
         "# Encoder in int8 on the CPU",
         "",
-        f"{document['date']} · {machine['cpu']} · {machine['cpus']} CPUs, {settings['threads']} threads · "
+        f"{document['date']} · {found['cpu']} · {found['cpus']} CPUs, {settings['threads']} threads · "
         f"`{document['command']}`",
         "",
         "Milliseconds from token ids to pooled embeddings, by batch x length: the median over "
         f"{settings['rounds']} rounds with its 95 % interval, and the speed relative to PyTorch fp32 in the "
         f"same round. `~` marks a wide interval. Cosine with PyTorch fp32 over {EVALUATED} docstrings.",
         "",
-        busy_text(machine["cpu_share_of_others"]),
+        busy_text(found["cpu_share_of_others"]),
         "",
         f"| contender | {' | '.join(CELLS)} | cosine mean / min | MB | |",
         f"|---|{'---|' * len(CELLS)}---|---|---|",
@@ -121,17 +101,6 @@ def markdown(document: dict[str, Any]) -> str:
         found = ", ".join(f"{name} {version}" for name, version in item["versions"].items())
         lines.append(f"- {item['name']}: {item['runs']}; {found}")
     return "\n".join(lines) + "\n"
-
-
-def busy_text(shares: Shares) -> str:
-    """Which cells were measured while other processes kept the machine busy."""
-    known = {cell: share for cell, share in shares.items() if share is not None}
-    if not known:
-        return "What else ran meanwhile is not known."
-    busy = [f"{cell} ({share:.0%})" for cell, share in known.items() if share > QUIET_SHARE]
-    if busy:
-        return f"**Other processes kept the CPUs busy during {', '.join(busy)}: measure those again.**"
-    return f"Other processes used at most {max(known.values()):.0%} of the CPUs meanwhile."
 
 
 def cell_text(cell: dict[str, Any]) -> str:
