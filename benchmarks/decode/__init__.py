@@ -1,0 +1,1 @@
+"""Causal language models on this CPU: prefill and decode, side by side with the peers."""

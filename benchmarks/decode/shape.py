@@ -1,0 +1,58 @@
+"""The model that is compared: a Llama of a given shape with random weights, which take the same time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+SEED = 0
+SHAPES: dict[str, dict[str, Any]] = {
+    "135m": {
+        "hidden_size": 576,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1536,
+        "vocab_size": 49152,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 8192,
+    },
+    "1100m": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "intermediate_size": 5632,
+        "vocab_size": 32000,
+        "tie_word_embeddings": False,
+        "max_position_embeddings": 4096,
+    },
+}
+
+
+def write_checkpoint(shape: str, folder: Path) -> Path:
+    """A shape's checkpoint with a byte-level tokenizer padded to its vocabulary; made when not there."""
+    place = folder / shape
+    if (place / "model.safetensors").is_file():
+        return place
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(**SHAPES[shape], bos_token_id=0, eos_token_id=0)
+    torch.manual_seed(SEED)
+    model = LlamaForCausalLM(config)
+    place.mkdir(parents=True, exist_ok=True)
+    letters = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    words = [*letters, *(f"<unused{index}>" for index in range(config.vocab_size - len(letters)))]
+    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(words[:1])
+    tokenizer.save(str(place / "tokenizer.json"))
+    (place / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>", '
+        '"eos_token": "<|endoftext|>"}\n'
+    )
+    model.save_pretrained(place)
+    return place
