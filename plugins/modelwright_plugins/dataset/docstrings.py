@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from modelwright_plugins.dataset.documents import HEADING, docstrings, topics
 
 QUERY_LENGTH = (15, 300)
 PASSAGE_LENGTH = (40, 2000)
@@ -19,7 +20,6 @@ _RULE = re.compile(r"^[^\S\n]*([=\-~*^#+\"_])\1{2,}[^\S\n]*$", re.MULTILINE)
 _FIELD = re.compile(r"^([^\S\n]*):(?:param|arg|type|raises?|rtype|returns?)\s*([^:\n]*):", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z][a-z]+")
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*?(?=[^\n])")
-_HEADING = re.compile(r"^(\S[^\n]*)\n([*=\-~^])\2{2,}$", re.MULTILINE)
 
 
 class Pair(NamedTuple):
@@ -36,24 +36,15 @@ def docstring_pairs(source: bytes) -> Iterator[Pair]:
     """
     if b'"""' not in source and b"'''" not in source:
         return
-    holders: list[ast.AST] = [ast.parse(source)]
-    while holders:
-        holder = holders.pop()
-        if isinstance(holder, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            text = ast.get_docstring(holder)
-            if text and (pair := _pair(paragraphs(clean(text)))):
-                yield pair
-        holders.extend(reversed([child for child in ast.iter_child_nodes(holder) if _may_hold(child)]))
+    for text in docstrings(source):
+        if pair := _pair(paragraphs(clean(text))):
+            yield pair
 
 
 def topic_pairs(source: bytes) -> Iterator[Pair]:
     """Pairs from a module that assigns a dictionary of texts to `topics`, as `pydoc_data.topics` does."""
-    for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == "topics" for target in targets):
-            assert isinstance(node, ast.Assign)
-            for _, text in sorted(ast.literal_eval(node.value).items()):
-                yield from _prose_pairs(text)
+    for text in topics(source):
+        yield from _prose_pairs(text)
 
 
 def clean(text: str) -> str:
@@ -69,11 +60,6 @@ def clean(text: str) -> str:
 def paragraphs(text: str) -> list[str]:
     """The parts of a text between blank lines."""
     return [part.rstrip() for part in _PARAGRAPHS.split(text) if part.strip()]
-
-
-def _may_hold(node: ast.AST) -> bool:
-    # Definitions lie in statements; the far more numerous expressions need no visit.
-    return isinstance(node, (ast.stmt, ast.ExceptHandler))
 
 
 def _is_prose(paragraph: str) -> bool:
@@ -115,6 +101,6 @@ def _prose_pairs(text: str) -> Iterator[Pair]:
 
 
 def _sections(text: str) -> list[str]:
-    starts = [match.end() for match in _HEADING.finditer(text)]
-    ends = [match.start() for match in _HEADING.finditer(text)]
+    starts = [match.end() for match in HEADING.finditer(text)]
+    ends = [match.start() for match in HEADING.finditer(text)]
     return [text[start:end] for start, end in zip([0, *starts], [*ends, len(text)], strict=True)]

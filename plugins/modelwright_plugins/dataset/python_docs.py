@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,13 +18,21 @@ from modelwright.api.dataset import Dataset, Record, Split
 from modelwright.digest import digest_json
 from modelwright.errors import MissingError
 from modelwright_plugins.dataset.docstrings import Pair, docstring_pairs, topic_pairs
+from modelwright_plugins.dataset.documents import docstrings, topic_sections
 from modelwright_plugins.dataset.python_families import REFERENCE, family_of
 from modelwright_plugins.dataset.splits import SPLITTING, Candidate, Cut, Shares, cut, normalize
 
 log = logging.getLogger(__name__)
 
-# Raise it when a change to the extraction or the labels makes other records.
-BUILDER = 1
+Form = Literal["pairs", "text"]
+
+# Raise one when a change to the extraction or the labels makes other records of that form.
+BUILDER: dict[Form, int] = {"pairs": 1, "text": 1}
+# Pairs are there to calibrate and to judge with; most of the running text is there to train on.
+SHARES: dict[Form, Shares] = {
+    "pairs": Shares(train=0.4, calibration=0.1, validation=0.1, test=0.4),
+    "text": Shares(train=0.86, calibration=0.03, validation=0.03, test=0.08),
+}
 
 TOPICS = "pydoc_data/topics.py"
 # Tests and examples document themselves, not the library; the rest is not the library's.
@@ -35,18 +44,27 @@ SKIPPED = frozenset(
 )
 
 
-class PythonDocs(Dataset, name="python-docs"):
-    """Python's own documentation, offline: `{use: python-docs}`.
+def _usual_shares(given: dict[str, Any]) -> Shares:
+    # A form that was refused is not among the values given.
+    return SHARES[given.get("form", "pairs")]
 
-    A docstring's first paragraph is the `query` and the rest its `passage`, each unlike all others; `text`
-    is both. `label` is the family of the module (`networking`, `text`, …; `reference` for the language
-    reference). Source files are parsed, never imported. What was built is kept in
-    `$XDG_CACHE_HOME/modelwright`. Raises MissingError where the library's source is not installed.
+
+class PythonDocs(Dataset, name="python-docs"):
+    """Python's own documentation, offline: `{use: python-docs}` or `{use: python-docs, form: text}`.
+
+    As `pairs`, a docstring's first paragraph is the `query` and the rest its `passage`, each unlike all
+    others; `text` is both. `label` is the family of the module (`networking`, `text`, …; `reference` for the
+    language reference). As `text`, for language models, a record is a whole docstring or a whole section of
+    the reference, examples and markup included, and `text` is its only column. Source files are parsed,
+    never imported. What was built is kept in `$XDG_CACHE_HOME/modelwright`. Raises MissingError where the
+    library's source is not installed.
     """
 
+    form: Form = Field(default="pairs", description="Pairs of query and passage, or running text.")
     shares: Shares = Field(
-        default=Shares(train=0.4, calibration=0.1, validation=0.1, test=0.4),
-        description="Relative sizes of the splits.",
+        default_factory=_usual_shares,
+        description="Relative sizes of the splits (default: 0.4, 0.1, 0.1 and 0.4 of the pairs; 0.86, 0.03, "
+        "0.03 and 0.08 of the running text).",
     )
     limit: int | None = Field(default=None, ge=1, description="At most this many records of each split.")
 
@@ -55,19 +73,15 @@ class PythonDocs(Dataset, name="python-docs"):
         self._listing()
 
     def columns(self) -> frozenset[str]:
-        """`text`, `query`, `passage` and `label`."""
-        return frozenset({"text", "query", "passage", "label"})
+        """`text` alone, or `text`, `query`, `passage` and `label`."""
+        return frozenset({"text"} if self.form == "text" else {"text", "query", "passage", "label"})
 
     def digest(self) -> str:
         """SHA-256 of the Python version, the library's file names and sizes and the parameters."""
-        return digest_json(
-            {
-                "use": self.name,
-                "splitting": SPLITTING,
-                "source": self._source_digest(self._listing()),
-                **self.model_dump(mode="json"),
-            }
-        )
+        # What was there before the parameter `form` keeps its digest.
+        parameters = self.model_dump(mode="json", exclude={"form"} if self.form == "pairs" else None)
+        source = self._source_digest(self._listing())
+        return digest_json({"use": self.name, "splitting": SPLITTING, "source": source, **parameters})
 
     def load(self, split: Split) -> list[Record]:
         """The records of one split, ordered by content."""
@@ -78,10 +92,11 @@ class PythonDocs(Dataset, name="python-docs"):
     def cut(self) -> Cut:
         """Every record, by split; from the cache when these files were read before."""
         listing = self._listing()
-        cached = _cache_folder() / f"python-docs-{self._source_digest(listing)}.json"
+        kind = "python-docs" if self.form == "pairs" else "python-docs-text"
+        cached = _cache_folder() / f"{kind}-{self._source_digest(listing)}.json"
         records = _read(cached)
         if records is None:
-            records = list(_build(listing))
+            records = list(_pair_records(listing) if self.form == "pairs" else _text_records(listing))
             _write(cached, records)
         return cut(map(Candidate, records), self.shares)
 
@@ -97,7 +112,8 @@ class PythonDocs(Dataset, name="python-docs"):
         return listing
 
     def _source_digest(self, listing: dict[str, int]) -> str:
-        return digest_json({"builder": BUILDER, "python": platform.python_version(), "files": listing})
+        builder = BUILDER[self.form]
+        return digest_json({"builder": builder, "python": platform.python_version(), "files": listing})
 
 
 def library_folder() -> Path:
@@ -135,7 +151,7 @@ def _pairs(listing: dict[str, int]) -> Iterator[tuple[str, Pair]]:
             log.info("%s is not Python %s", name, platform.python_version())
 
 
-def _build(listing: dict[str, int]) -> Iterator[Record]:
+def _pair_records(listing: dict[str, int]) -> Iterator[Record]:
     seen: set[str] = set()
     for family, pair in _pairs(listing):
         keys = {normalize(pair.query), normalize(pair.passage)}
@@ -143,6 +159,22 @@ def _build(listing: dict[str, int]) -> Iterator[Record]:
             seen |= keys
             text = f"{pair.query}\n\n{pair.passage}"
             yield Record(text=text, query=pair.query, passage=pair.passage, label=family)
+
+
+def _text_records(listing: dict[str, int]) -> Iterator[Record]:
+    seen: set[str] = set()
+    for name in listing:
+        extract = topic_sections if name == TOPICS else docstrings
+        try:
+            texts = list(extract((library_folder() / name).read_bytes()))
+        except (SyntaxError, ValueError):
+            log.info("%s is not Python %s", name, platform.python_version())
+            continue
+        for text in texts:
+            key = normalize(text)
+            if key not in seen:
+                seen.add(key)
+                yield Record(text=text)
 
 
 def _cache_folder() -> Path:

@@ -1,16 +1,19 @@
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
+from pydantic import ValidationError
 
 from modelwright.api.dataset import SPLITS
+from modelwright.digest import digest_json
 from modelwright.errors import MissingError
 from modelwright_plugins.dataset import python_docs
 from modelwright_plugins.dataset.python_docs import PythonDocs
-from modelwright_plugins.dataset.splits import Shares, normalize
+from modelwright_plugins.dataset.splits import SPLITTING, Shares, normalize
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +124,73 @@ def test_modules_are_parsed_and_not_imported_and_a_cache_in_the_way_is_no_obstac
         check=True,
     )
     assert done.stdout.split("\n") == [str(len(splits["test"])), "[]", ""]
+
+
+@pytest.fixture(scope="module")
+def texts(cache):
+    return {split: [record["text"] for record in PythonDocs(form="text").load(split)] for split in SPLITS}
+
+
+def test_running_text_has_one_column(texts):
+    assert PythonDocs(form="text").columns() == {"text"}
+    for split in SPLITS:
+        assert all(record.keys() == {"text"} for record in PythonDocs(form="text").load(split))
+
+
+def test_no_document_is_in_two_splits_nor_twice_in_one(texts):
+    documents = Counter(normalize(text) for split in SPLITS for text in texts[split])
+    assert documents.total() > 7000
+    assert max(documents.values()) == 1
+
+
+def test_most_of_the_running_text_is_there_to_train_on_and_no_document_is_most_of_a_split(texts):
+    sizes = {split: sum(map(len, texts[split])) for split in SPLITS}
+    total = sum(sizes.values())
+    assert total > 1_500_000
+    assert sizes["train"] > 0.8 * total
+    assert 0.05 * total < sizes["test"] < 0.12 * total
+    for split in SPLITS:
+        assert max(map(len, texts[split])) < 0.15 * sizes[split]
+
+
+def test_running_text_keeps_examples_and_markup(texts):
+    whole = "\n".join(texts["train"])
+    assert "\n>>> " in whole
+    assert "``" in whole
+    assert "The try statement" in whole or 'The "try" statement' in whole
+
+
+def test_running_text_comes_in_the_same_order_from_the_cache_and_from_the_source(
+    texts, tmp_path, monkeypatch
+):
+    assert [record["text"] for record in PythonDocs(form="text").load("test")] == texts["test"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert [record["text"] for record in PythonDocs(form="text").load("test")] == texts["test"]
+
+
+def test_the_form_has_shares_of_its_own_that_a_recipe_can_change():
+    assert PythonDocs(form="text").shares.of("train") == 0.86
+    assert PythonDocs().shares.of("train") == 0.4
+    assert PythonDocs(form="text", shares=Shares(test=1)).shares.of("test") == 1
+    with pytest.raises(ValidationError, match="'pairs' or 'text'"):
+        PythonDocs(form="poems")
+
+
+def test_the_digest_follows_the_form_and_that_of_pairs_does_not_know_it():
+    pairs, text = PythonDocs(), PythonDocs(form="text")
+    assert pairs.digest() != text.digest()
+    assert pairs.digest() != PythonDocs(form="text", shares=pairs.shares).digest()
+    files = {"builder": 1, "python": platform.python_version(), "files": python_docs.library_files()}
+    before_there_were_forms = {
+        "use": "python-docs",
+        "splitting": SPLITTING,
+        "source": digest_json(files),
+        "shares": {"train": 0.4, "calibration": 0.1, "validation": 0.1, "test": 0.4},
+        "limit": None,
+    }
+    assert pairs.digest() == digest_json(before_there_were_forms)
+
+
+def test_a_component_restored_from_its_reference_is_the_same():
+    made = PythonDocs(form="text", limit=3)
+    assert PythonDocs(**made.reference()["parameters"]) == made

@@ -1,0 +1,1 @@
+"""Trains and judges `reference-lm`, the small language model that the recipes try compression on."""
