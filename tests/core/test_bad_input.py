@@ -118,13 +118,13 @@ def test_a_config_that_is_no_json(bench: Bench, capsys):
     refused(bench, capsys, 2, "not JSON", "config.json")
 
 
-def test_an_architecture_that_is_no_encoder(bench: Bench, capsys):
+def test_an_architecture_that_is_not_served(bench: Bench, capsys):
     file = bench.root / "model" / "config.json"
     config = json.loads(file.read_text())
-    file.write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}))
+    file.write_text(json.dumps({**config, "architectures": ["T5ForConditionalGeneration"]}))
     shutil.rmtree(bench.root / "model" / "1_Pooling", ignore_errors=True)
     (bench.root / "model" / "modules.json").unlink(missing_ok=True)
-    refused(bench, capsys, 2, "LlamaForCausalLM is neither an encoder nor a classifier")
+    refused(bench, capsys, 2, "T5ForConditionalGeneration is not served")
 
 
 def test_a_folder_that_is_no_model(bench: Bench, capsys):

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from modelwright.api.anatomy import Anatomy
 from modelwright.api.component import Component
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.runner import Runner
@@ -20,9 +21,12 @@ class Format(Component):
     A format whose folders can be the input of a recipe implements `recognises` and `describe`. `requires`
     are the distributions its runner needs. `check`, `size` and `graph_operators` read files only, never
     the runtime's own loader. `fused` are the operators that stand for several, which the report counts.
+    `files` are those that other programs load by their path: the model whole in the first, then what goes
+    beside it; none where a folder is loaded.
     """
 
     fused: ClassVar[frozenset[str]] = frozenset()
+    files: ClassVar[tuple[str, ...]] = ()
 
     def recognises(self, path: Path) -> bool:
         """Whether a folder that does not describe itself is of this format."""
@@ -43,6 +47,13 @@ class Format(Component):
     @abstractmethod
     def size(self, path: Path) -> ModelSize:
         """Parameters and weight bytes, from headers alone."""
+
+    def anatomy(self, path: Path) -> Anatomy | None:
+        """What the model is built of, from its configuration and headers alone; None where that is unknown.
+
+        The folder may hold no weights. Raises RecipeError when what it says cannot be right.
+        """
+        return None
 
     @abstractmethod
     def runner(self, model: Model, target: Target) -> Runner:

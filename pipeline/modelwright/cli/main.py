@@ -22,6 +22,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "run": "run a recipe to a validated, versioned artifact",
     "plan": "check a recipe and show what a run would do",
+    "estimate": "say what a model will take and where it fits",
     "list": "list the artifacts",
     "stages": "list the stages, or explain one",
     "recipes": "list the recipes, or print one",

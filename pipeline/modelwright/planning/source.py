@@ -24,7 +24,7 @@ def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelS
     """
     source = recipe.text.model
     where = recipe.origin.of("model.path")
-    path = _local_folder(source.path, where)
+    path = local_folder(source.path, where)
     if path is None:
         name = source.format or DEFAULT_FORMAT
         format_class = registry.formats.find(name, recipe.origin.of("model.format"))
@@ -42,7 +42,7 @@ def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelS
     return path, changed, changed.model_copy(update={"dtype": spec.dtype})
 
 
-def _local_folder(text: str, where: str) -> Path | None:
+def local_folder(text: str, where: str) -> Path | None:
     """The folder a path stands for; None when it can only be a hub id."""
     if text.startswith("pkg://"):
         return _package_folder(text, where)

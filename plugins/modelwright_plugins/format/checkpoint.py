@@ -11,33 +11,10 @@ from modelwright.errors import RecipeError
 from modelwright_plugins.format.generation import describe_generation
 from modelwright_plugins.format.json_file import read_json
 from modelwright_plugins.format.safetensors_header import DTYPES, read_header
+from modelwright_plugins.format.weight_files import weight_files
 
 # What configurations call the longest text they take.
 CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The safetensors files of a checkpoint. Raises RecipeError for a pickled checkpoint or none at all."""
-    files = sorted(path.glob("*.safetensors"))
-    if files:
-        index = read_json(path / "model.safetensors.index.json").get("weight_map", {})
-        absent = sorted(set(index.values()) - {file.name for file in files})
-        if absent:
-            raise RecipeError(f"The checkpoint lacks {', '.join(absent)}.", where=str(path))
-        return files
-    pickled = [file.name for pattern in PICKLED for file in sorted(path.glob(pattern))]
-    if pickled:
-        raise RecipeError(
-            f"The weights are pickled ({', '.join(pickled)}); loading a pickle can run any code.",
-            where=str(path),
-            accepted="safetensors",
-            hint="convert it where you trust it: AutoModel.from_pretrained(folder).save_pretrained(folder) "
-            "writes model.safetensors; then remove the pickled file",
-        )
-    raise RecipeError(
-        "The folder holds no weights.", where=str(path), accepted="model.safetensors (or its shards)"
-    )
 
 
 def describe_checkpoint(path: Path, *, trust_remote_code: bool) -> ModelSpec:

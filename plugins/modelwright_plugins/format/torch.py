@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelwright.api.anatomy import Anatomy
 from modelwright.api.format import Format
 from modelwright.api.model import Model, ModelSize, ModelSpec, Task
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
-from modelwright_plugins.format.checkpoint import describe_checkpoint, weight_files
+from modelwright_plugins.anatomy.read import read_anatomy
+from modelwright_plugins.format.checkpoint import describe_checkpoint
 from modelwright_plugins.format.json_file import read_json
 from modelwright_plugins.format.safetensors_header import BITS, not_finite, read_header
+from modelwright_plugins.format.weight_files import weight_files
 from modelwright_plugins.text.tokenize import TOKENIZER_FILE, TextTokenizer
 
 if TYPE_CHECKING:
@@ -59,13 +62,15 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
         return Path(folder)
 
     def check(self, path: Path, *, deep: bool = False) -> None:
-        """Headers against file sizes; `deep` also looks for NaN and infinity in the weights."""
+        """Headers against file sizes and config.json; `deep` also looks for NaN and infinity."""
         if not read_json(path / "config.json"):
             raise RecipeError(
                 "The folder has no config.json.", where=str(path), accepted="a Hugging Face folder"
             )
         _check_tokenizer(path)
-        for file in weight_files(path):
+        files = weight_files(path)
+        read_anatomy(path)
+        for file in files:
             read_header(file)
             for tensor, count in not_finite(file) if deep else ():
                 raise RecipeError(
@@ -81,6 +86,10 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
             parameters=sum(entry.elements for entry in entries),
             weight_bytes=sum(entry.elements * BITS.get(entry.dtype, 8) // 8 for entry in entries),
         )
+
+    def anatomy(self, path: Path) -> Anatomy | None:
+        """Parts and shape from config.json, held against the safetensors headers where there are any."""
+        return read_anatomy(path)
 
     def runner(self, model: Model, target: Target) -> Runner:
         """PyTorch with the model's own dtype and default attention."""
