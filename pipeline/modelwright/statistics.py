@@ -45,6 +45,19 @@ def paired_difference(
     return bootstrap_interval(float(after.mean() / before.mean() - 1), (others / means - 1)[~np.isnan(means)])
 
 
+def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, seed: int = 0) -> Interval:
+    """The sum of numerators by the sum of denominators over the same items, with its 95 % interval.
+
+    It is the mean of what items hold differently much of, such as nats per token over windows: items are
+    drawn, numerator and denominator together.
+    """
+    above = np.asarray(numerators, dtype=np.float64)
+    below = np.asarray(denominators, dtype=np.float64)
+    drawn = _resampled(len(above), seed)
+    resamples = above[drawn].sum(axis=1) / below[drawn].sum(axis=1)
+    return bootstrap_interval(float(above.sum() / below.sum()), resamples)
+
+
 def bootstrap_interval(value: float, resamples: ArrayLike) -> Interval:
     """A statistic with the 95 % percentile interval of its resamples, which always holds the statistic."""
     low, high = np.percentile(np.asarray(resamples, dtype=np.float64), [2.5, 97.5])

@@ -24,10 +24,15 @@ from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.openvino import OpenVINO
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.metric.accuracy import Accuracy
+from modelwright_plugins.metric.decode import Decode
 from modelwright_plugins.metric.fusion import Fusion
+from modelwright_plugins.metric.generation_parity import GenerationParity
+from modelwright_plugins.metric.kv_cache import KvCache
 from modelwright_plugins.metric.latency import Latency
 from modelwright_plugins.metric.memory import Memory
 from modelwright_plugins.metric.parity import Parity
+from modelwright_plugins.metric.perplexity import Perplexity
+from modelwright_plugins.metric.prefill import Prefill
 from modelwright_plugins.metric.retrieval import Retrieval
 from modelwright_plugins.metric.similarity import Similarity
 from modelwright_plugins.metric.size import Size
@@ -64,10 +69,15 @@ def modelwright_stages() -> Iterable[type[Stage]]:
 def modelwright_metrics() -> Iterable[type[Metric]]:
     """Metrics."""
     yield Accuracy
+    yield Decode
     yield Fusion
+    yield GenerationParity
+    yield KvCache
     yield Latency
     yield Memory
     yield Parity
+    yield Perplexity
+    yield Prefill
     yield Retrieval
     yield Similarity
     yield Size

@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from modelwright.statistics import is_noisy, mean_interval, median_interval, paired_difference
+from modelwright.statistics import (
+    is_noisy,
+    mean_interval,
+    median_interval,
+    paired_difference,
+    ratio_of_sums,
+)
 
 
 def test_the_interval_of_a_mean_covers_the_truth_about_95_times_in_100():
@@ -26,6 +32,18 @@ def test_pairing_makes_the_interval_of_a_difference_narrow():
 def test_a_relative_difference_is_a_share_of_the_baseline():
     before = np.array([0.5, 1.0, 0.25, 0.5] * 25)
     assert abs(paired_difference(before, before * 0.9).value + 0.1) < 1e-12
+
+
+def test_a_ratio_of_sums_weighs_items_by_what_they_hold():
+    assert ratio_of_sums([1.0, 30.0], [1.0, 10.0]).value == 31 / 11
+
+
+def test_a_ratio_of_sums_draws_both_sides_together():
+    held = np.random.default_rng(4).integers(1, 100, 60)
+    interval = ratio_of_sums(2.5 * held, held)
+    assert interval.high - interval.low < 1e-9
+    noisy = ratio_of_sums(held * np.random.default_rng(5).normal(2.5, 0.1, 60), held)
+    assert noisy.low < 2.5 < noisy.high
 
 
 def test_an_outlier_does_not_move_a_median():

@@ -73,7 +73,7 @@ def bar_chart(ident: str, title: str, groups: Sequence[BarGroup]) -> str:
         + ", ".join(f"{bar.label} {bar.text}" for bar in group.bars)
         for group in groups
     )
-    return _svg(ident, title, f"Bars: {described}.", y, parts)
+    return svg(ident, title, f"Bars: {described}.", y, parts)
 
 
 def line_chart(ident: str, title: str, numbers: Sequence[float]) -> str:
@@ -96,14 +96,14 @@ def line_chart(ident: str, title: str, numbers: Sequence[float]) -> str:
     parts += [f'<polyline class="line" points="{" ".join(run)}"/>' for run in runs if len(run) > 1]
     parts += [_dot(run[-1]) for run in runs if run and (len(run) == 1 or run is runs[-1])]
     parts += [
-        f'<text class="value" x="{left - 6:g}" y="{top + 5:g}">{_tick(high)}</text>',
-        f'<text class="value" x="{left - 6:g}" y="{bottom + 1:g}">{_tick(low)}</text>',
+        f'<text class="value" x="{left - 6:g}" y="{top + 5:g}">{tick(high)}</text>',
+        f'<text class="value" x="{left - 6:g}" y="{bottom + 1:g}">{tick(low)}</text>',
         f'<text class="label" x="{left:g}" y="{bottom + 18:g}">1</text>',
         f'<text class="value label" x="{right:g}" y="{bottom + 18:g}">{len(numbers)}</text>',
     ]
-    ends = f"from {_tick(numbers[0])} to {_tick(numbers[-1])}" if numbers else "empty"
-    description = f"A line of {len(numbers)} numbers, {ends}; lowest {_tick(low)}, highest {_tick(high)}."
-    return _svg(ident, title, description, height, parts)
+    ends = f"from {tick(numbers[0])} to {tick(numbers[-1])}" if numbers else "empty"
+    description = f"A line of {len(numbers)} numbers, {ends}; lowest {tick(low)}, highest {tick(high)}."
+    return svg(ident, title, description, height, parts)
 
 
 def _bar(bar: Bar, y: float, scale: float) -> str:
@@ -138,11 +138,13 @@ def _dot(point: str) -> str:
     return f'<circle class="point" cx="{x}" cy="{y}" r="2.5"/>'
 
 
-def _tick(value: float) -> str:
+def tick(value: float) -> str:
+    """A number at an axis, to three digits."""
     return f"{value:.3g}"
 
 
-def _svg(ident: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
+def svg(ident: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
+    """A chart of parts, named and described."""
     name = escape(ident)
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {max(height, 1):g}" role="img" '

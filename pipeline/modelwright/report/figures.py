@@ -13,7 +13,7 @@ from modelwright.report.model import GateResult
 Group = Literal["Quality", "Speed", "Memory", "Size", "Other"]
 GROUPS: tuple[Group, ...] = ("Quality", "Speed", "Memory", "Size", "Other")
 
-_ACRONYMS = {"mrr": "MRR", "ndcg": "nDCG", "kl": "KL", "rss": "RSS", "f1": "F1", "cuda": "CUDA", "gpu": "GPU"}
+_ACRONYMS = {word.lower(): word for word in ("MRR", "nDCG", "KL", "KV", "RSS", "F1", "CUDA", "GPU")}
 
 
 class Shown(NamedTuple):
@@ -62,7 +62,7 @@ def group_of(value: Value) -> Group:
 
 def is_memory(name: str) -> bool:
     """Whether the figure of this name counts memory rather than disk."""
-    return any(word in name for word in ("memory", "rss", "vram", "cuda", "peak"))
+    return any(word in name for word in ("memory", "rss", "vram", "cuda", "peak", "cache"))
 
 
 def shown(interval: Interval, unit: str, *, binary: bool = False) -> Shown:

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from modelwright.api.metric import Value
-from modelwright.report import charts, figures, records, units
+from modelwright.report import charts, curves, figures, records, units
+from modelwright.report.curve_charts import curve_chart
 from modelwright.report.model import Report
 from modelwright.report.verdict import verdict_words
 
@@ -94,17 +95,30 @@ def _protocols(values: list[Value]) -> list[tuple[str, dict[str, JsonValue]]]:
 
 
 def _value_charts(values: list[Value], numbers: Iterator[int]) -> Iterator[tuple[str, str]]:
-    """A chart for each figure of speed, memory and size that is compared with the baseline."""
+    """A chart for each figure of speed, memory and size that varies or is compared with the baseline."""
     for group in ("Speed", "Memory", "Size"):
         named: dict[str, list[Value]] = {}
         for value in values:
-            if figures.group_of(value) == group and value.baseline is not None:
+            if figures.group_of(value) == group:
                 named.setdefault(value.name, []).append(value)
         for name, found in named.items():
             direction = {"higher": "more is better", "lower": "less is better"}.get(found[0].better, "")
-            title = figures.title(name) + (f", {direction}" if direction else "")
-            groups = [charts.BarGroup(_heading(value), list(_bars(value))) for value in found]
-            yield title, charts.bar_chart(f"chart-{next(numbers)}", title, groups)
+            panels, rest = curves.panels(found)
+            for panel in panels:
+                fixed = figures.conditions(panel.fixed)
+                title = ", ".join(filter(None, (figures.title(name), fixed, panel.data, direction)))
+                yield title, _curves(f"chart-{next(numbers)}", title, panel, found[0])
+            compared = [value for value in rest if value.baseline is not None]
+            if compared:
+                title = ", ".join(filter(None, (figures.title(name), direction)))
+                groups = [charts.BarGroup(_heading(value), list(_bars(value))) for value in compared]
+                yield title, charts.bar_chart(f"chart-{next(numbers)}", title, groups)
+
+
+def _curves(ident: str, title: str, panel: curves.Panel, value: Value) -> str:
+    over = "tokens" if panel.over == "length" else panel.over.replace("_", " ")
+    binary = figures.is_memory(value.name)
+    return curve_chart(ident, title, over, panel.series, value.unit, binary=binary)
 
 
 def _heading(value: Value) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from modelwright.api.metric import Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model, ModelSpec
-from modelwright.api.runner import Runner
-from modelwright.errors import RecipeError
-from modelwright.statistics import is_noisy, median_interval, relative_change
-
-Count = Annotated[int, Field(ge=1, le=65_536, strict=True)]
+from modelwright.api.runner import Inputs, Runner
+from modelwright_plugins.metric.cells import Count, by_cell, cells_that_fit, require_a_length
+from modelwright_plugins.metric.speed import repeated, speed_value
 
 
 class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
@@ -28,7 +24,7 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
     Baseline and candidate take turns, a round each. In a round every cell of the grid is warmed up and then
     run for `seconds`, at least `least` times. p50 is the median of the rounds' medians and p95 that of the
     rounds' 95th percentiles, each with a bootstrap interval over rounds; ratios are taken round by round.
-    A cell is left out whose length one of the two models does not take.
+    A cell is left out whose length, or batch, one of the two models does not take.
     """
 
     batch: tuple[Count, ...] = Field((1, 16), min_length=1, description="Texts per batch.")
@@ -39,22 +35,12 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
 
     def check(self, spec: ModelSpec) -> None:
         """At least one length has to fit the model."""
-        if min(self.length) > spec.max_length:
-            raise RecipeError(
-                f"Every length to measure is beyond the model's {spec.max_length} tokens.",
-                where="validate.metrics.latency.length",
-                accepted=f"1 to {spec.max_length}",
-            )
+        require_a_length(self.name, self.length, spec)
 
     def observe(self, model: Model, runner: Runner | None, ctx: MetricContext) -> Iterator[Observation]:
         """A round yields, per cell, the median and the 95th percentile of its runs in milliseconds."""
         assert runner is not None
-        cells = [
-            (batch, length)
-            for batch in self.batch
-            for length in self.length
-            if length <= model.spec.max_length
-        ]
+        cells = cells_that_fit(self.batch, self.length, model.spec, runner)
         inputs = {cell: runner.sample(*cell, seed=ctx.seed) for cell in cells}
         for _ in range(self.rounds):
             figures = []
@@ -63,51 +49,30 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
                 figures.append([batch, length, np.median(times), np.percentile(times, 95), len(times)])
             yield {"cells": np.array(figures, dtype=np.float64)}
 
-    def _time(self, runner: Runner, inputs: object) -> list[float]:
-        runner.infer(inputs)  # type: ignore[arg-type]  # warm-up: caches, clocks, lazy allocation
-        times: list[float] = []
-        ends = time.perf_counter() + self.seconds
-        while len(times) < self.least or time.perf_counter() < ends:
-            start = time.perf_counter()
-            runner.infer(inputs)  # type: ignore[arg-type]
-            times.append((time.perf_counter() - start) * 1e3)
-        return times
+    def _time(self, runner: Runner, inputs: Inputs) -> list[float]:
+        runner.infer(inputs)  # warm-up: caches, clocks, lazy allocation
+        return repeated(lambda: runner.infer(inputs), least=self.least, seconds=self.seconds)
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
     ) -> list[Value]:
         """p50 and p95 per cell, with ratios baseline / candidate."""
-        before, after = _by_cell(baseline), _by_cell(candidate)
-        values = []
-        for batch, length in after:
-            if (batch, length) not in before:
-                continue
-            for figure, column in (("p50", 0), ("p95", 1)):
-                ours, theirs = after[(batch, length)][:, column], before[(batch, length)][:, column]
-                interval = median_interval(ours, seed)
-                ratio = median_interval(theirs / ours, seed)
-                values.append(
-                    Value(
-                        name=f"latency.{figure}",
-                        at={"batch": batch, "length": length},
-                        unit="ms",
-                        better="lower",
-                        baseline=median_interval(theirs, seed),
-                        candidate=interval,
-                        difference=relative_change(median_interval(ours / theirs, seed)),
-                        ratio=ratio,
-                        noisy=is_noisy(ratio),
-                        protocol={
-                            "rounds": len(candidate),
-                            "runs": int(after[(batch, length)][:, 2].sum()),
-                            "seconds_per_round": self.seconds,
-                        },
-                    )
-                )
-        return values
-
-
-def _by_cell(rounds: Sequence[Observation]) -> dict[tuple[int, int], np.ndarray]:
-    """Arrays [rounds, (p50, p95, runs)] by batch and length."""
-    stacked = np.stack([observation["cells"] for observation in rounds])
-    return {(int(cell[0, 0]), int(cell[0, 1])): cell[:, 2:] for cell in stacked.swapaxes(0, 1)}
+        before, after = by_cell(baseline), by_cell(candidate)
+        return [
+            speed_value(
+                f"latency.{figure}",
+                "ms",
+                {"batch": cell[0], "length": cell[1]},
+                before[cell][:, column],
+                after[cell][:, column],
+                seed,
+                {
+                    "rounds": len(candidate),
+                    "runs": int(after[cell][:, 2].sum()),
+                    "seconds_per_round": self.seconds,
+                },
+            )
+            for cell in after
+            if cell in before
+            for figure, column in (("p50", 0), ("p95", 1))
+        ]

@@ -10,6 +10,7 @@ from modelwright.api.metric import Interval, Metric, MetricContext, Observation,
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
 from modelwright.process.memory import peak_rss
+from modelwright_plugins.metric.cells import largest_batch
 
 
 class Memory(Metric, name="memory", group="alone", figures=("peak",)):
@@ -19,8 +20,9 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
 
         memory: {batch: 16, length: 128}
 
-    The whole process counts, libraries included: it is what a server pays. A model that takes fewer tokens
-    runs with what it takes; two that ran with different lengths are not compared.
+    The whole process counts, libraries included: it is what a server pays. A model that takes fewer tokens,
+    or a runtime that takes fewer texts, runs with what it takes; two that ran with different inputs are not
+    compared.
     """
 
     batch: int = Field(16, ge=1, le=65_536, description="Texts in the batch.")
@@ -30,16 +32,17 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
         """One round: the peak of this process."""
         assert runner is not None
         length = min(self.length, model.spec.max_length)
-        runner.infer(runner.sample(self.batch, length, ctx.seed))
-        yield {"bytes": peak_rss(), "length": length}
+        batch = min(self.batch, largest_batch(runner) or self.batch)
+        runner.infer(runner.sample(batch, length, ctx.seed))
+        yield {"bytes": peak_rss(), "batch": batch, "length": length}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
     ) -> list[Value]:
-        """Bytes of both and how many times smaller; of the candidate alone where the lengths differ."""
+        """Bytes of both and how many times smaller; of the candidate alone where the inputs differ."""
         before, after = baseline[0], candidate[0]
-        changes: dict[str, object] = {"protocol": {"batch": self.batch, "length": after["length"]}}
-        if before["length"] != after["length"]:
+        changes: dict[str, object] = {"protocol": {"batch": after["batch"], "length": after["length"]}}
+        if (before["batch"], before["length"]) != (after["batch"], after["length"]):
             changes |= {"baseline": None, "difference": None, "ratio": None}
         return [bytes_value("memory.peak", before["bytes"], after["bytes"]).model_copy(update=changes)]
 

@@ -56,7 +56,7 @@ class Parity(
             self._value("mean_error", Interval.exactly(float(error.mean())), "lower", len(before)),
         ]
         if candidate[0]["task"] in ("classify", "generate"):
-            divergence = _kl_rows(before, after)
+            divergence = kl_rows(before, after)
             same = (before.argmax(axis=1) == after.argmax(axis=1)).astype(np.float64)
             values.append(self._value("kl", mean_interval(divergence, seed), "lower", len(before), "nats"))
             values.append(self._value("top1", mean_interval(same, seed), "higher", len(before)))
@@ -80,7 +80,8 @@ def cosine_rows(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.asarray(dots / np.maximum(norms, 1e-12))
 
 
-def _kl_rows(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def kl_rows(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """KL(before ‖ after) in nats of each row of logits; shape [n]."""
     p, q = _log_softmax(before), _log_softmax(after)
     return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
 
