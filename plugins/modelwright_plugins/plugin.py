@@ -18,8 +18,10 @@ from modelwright_plugins.dataset.jsonl import Jsonl
 from modelwright_plugins.dataset.parquet import Parquet
 from modelwright_plugins.dataset.python_docs import PythonDocs
 from modelwright_plugins.dataset.text_files import TextFiles
+from modelwright_plugins.export.gguf import ExportGGUF
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.export.openvino import ExportOpenVINO
+from modelwright_plugins.format.gguf import GGUF
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.openvino import OpenVINO
 from modelwright_plugins.format.torch import Torch
@@ -48,6 +50,7 @@ from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 def modelwright_formats() -> Iterable[type[Format]]:
     """Formats and their runners."""
     yield Torch
+    yield GGUF
     yield Onnx
     yield OpenVINO
 
@@ -57,6 +60,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     """Stages."""
     yield CastDtype
     yield CompileOnnxRuntime
+    yield ExportGGUF
     yield ExportOnnx
     yield ExportOpenVINO
     yield QuantizeNNCF
