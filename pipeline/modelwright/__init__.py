@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from modelwright.api.target import Target
     from modelwright.artifact.artifact import Artifact
     from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
+    from modelwright.export_file import export
     from modelwright.hookspecs import hookimpl
     from modelwright.main import plan, run
 
@@ -43,6 +44,7 @@ _HOMES = {
     "modelwright.api.target": ("Target",),
     "modelwright.artifact.artifact": ("Artifact",),
     "modelwright.errors": ("MissingError", "ModelwrightError", "RecipeError", "StageError"),
+    "modelwright.export_file": ("export",),
     "modelwright.hookspecs": ("hookimpl",),
     "modelwright.main": ("plan", "run"),
 }
@@ -75,6 +77,7 @@ __all__ = [
     "StageError",
     "Target",
     "Value",
+    "export",
     "hookimpl",
     "plan",
     "run",

@@ -19,9 +19,11 @@ from modelwright_plugins.dataset.parquet import Parquet
 from modelwright_plugins.dataset.python_docs import PythonDocs
 from modelwright_plugins.dataset.text_files import TextFiles
 from modelwright_plugins.export.gguf import ExportGGUF
+from modelwright_plugins.export.llama2c import ExportLlama2c
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.export.openvino import ExportOpenVINO
 from modelwright_plugins.format.gguf import GGUF
+from modelwright_plugins.format.llama2c import Llama2c
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.openvino import OpenVINO
 from modelwright_plugins.format.torch import Torch
@@ -51,6 +53,7 @@ def modelwright_formats() -> Iterable[type[Format]]:
     """Formats and their runners."""
     yield Torch
     yield GGUF
+    yield Llama2c
     yield Onnx
     yield OpenVINO
 
@@ -61,6 +64,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield CastDtype
     yield CompileOnnxRuntime
     yield ExportGGUF
+    yield ExportLlama2c
     yield ExportOnnx
     yield ExportOpenVINO
     yield QuantizeNNCF
