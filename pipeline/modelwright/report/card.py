@@ -7,14 +7,21 @@ from typing import Any
 import yaml
 
 from modelwright.api.metric import Value
+from modelwright.api.model import ModelSpec
 from modelwright.report import figures, units
 from modelwright.report.markdown import fenced, plain, shown_text, table
 from modelwright.report.model import ModelSummary, Report
 from modelwright.report.plain_runtime import plain_snippet
 from modelwright.report.verdict import verdict_words
 
-_LIBRARIES = {"torch": "transformers", "onnx": "onnx", "openvino": "openvino"}
-_RUNTIMES = {"torch": "transformers", "onnx": "onnxruntime", "openvino": "openvino"}
+_LIBRARIES = {"torch": "transformers", "onnx": "onnx", "openvino": "openvino", "gguf": "gguf"}
+_RUNTIMES = {
+    "torch": "transformers",
+    "onnx": "onnxruntime",
+    "genai": "onnxruntime-genai",
+    "openvino": "openvino",
+    "gguf": "llama-cpp-python",
+}
 _TASKS = {"embed": "feature-extraction", "classify": "text-classification", "generate": "text-generation"}
 _CALLS = {
     "embed": 'embeddings = runner.embed(["a sentence", "another one"])',
@@ -160,7 +167,7 @@ def _limitations(report: Report, model: ModelSummary) -> str:
     lines = [
         "Speed and memory hold for the machine named above; `modelwright bench` measures on yours.",
         "Quality was measured on the data named above and on nothing else.",
-        f"Texts longer than {model.spec.max_length} tokens are cut.",
+        _length_limit(model.spec),
         "The base model's license, biases and intended use apply to this model too.",
     ]
     noisy = [figures.title(value.name) for value in report.values if value.noisy]
@@ -168,3 +175,9 @@ def _limitations(report: Report, model: ModelSummary) -> str:
         lines.append(f"Noisy, so read with care: {', '.join(plain(name) for name in dict.fromkeys(noisy))}.")
     lines += [plain(note) for note in report.notes]
     return "## Limitations\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _length_limit(spec: ModelSpec) -> str:
+    if spec.task == "generate":
+        return f"Prompt and new text together take at most {spec.max_length} tokens."
+    return f"Texts longer than {spec.max_length} tokens are cut."

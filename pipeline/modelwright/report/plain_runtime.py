@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelwright.api.model import ModelSpec
+from modelwright.report.plain_generation import generation_snippet
 
 _TOKENS = """\
 import numpy as np
@@ -58,10 +59,10 @@ _NORMALIZE = "embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)"
 def plain_snippet(spec: ModelSpec, provider: str = "CPUExecutionProvider") -> str | None:
     """Python that loads `model/` and runs two texts; None for a format that this page does not know.
 
-    Run it in the artifact's folder. It ends with `embeddings` of shape [2, dim], or `labels`.
+    Run it in the artifact's folder. It ends with `embeddings` of shape [2, dim], `labels`, or `text`.
     """
     if spec.task == "generate":
-        return None
+        return generation_snippet(spec, provider)
     output = "last_hidden_state" if spec.task == "embed" else "logits"
     if spec.format == "onnx":
         head = _TOKENS.format(imports="import onnxruntime as ort", max_length=spec.max_length)
