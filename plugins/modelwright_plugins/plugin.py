@@ -18,10 +18,12 @@ from modelwright_plugins.dataset.jsonl import Jsonl
 from modelwright_plugins.dataset.parquet import Parquet
 from modelwright_plugins.dataset.python_docs import PythonDocs
 from modelwright_plugins.dataset.text_files import TextFiles
+from modelwright_plugins.export.genai import ExportGenAI
 from modelwright_plugins.export.gguf import ExportGGUF
 from modelwright_plugins.export.llama2c import ExportLlama2c
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.export.openvino import ExportOpenVINO
+from modelwright_plugins.format.genai import GenAI
 from modelwright_plugins.format.gguf import GGUF
 from modelwright_plugins.format.llama2c import Llama2c
 from modelwright_plugins.format.onnx import Onnx
@@ -52,6 +54,7 @@ from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 def modelwright_formats() -> Iterable[type[Format]]:
     """Formats and their runners."""
     yield Torch
+    yield GenAI
     yield GGUF
     yield Llama2c
     yield Onnx
@@ -63,6 +66,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     """Stages."""
     yield CastDtype
     yield CompileOnnxRuntime
+    yield ExportGenAI
     yield ExportGGUF
     yield ExportLlama2c
     yield ExportOnnx

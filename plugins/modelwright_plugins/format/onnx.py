@@ -68,6 +68,10 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
 
     def runner(self, model: Model, target: Target) -> Runner:
         """An ONNX Runtime session on the target's execution provider; needs no torch."""
+        if model.spec.task == "generate":
+            from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
+
+            return OnnxCausalRunner(model, target)
         from modelwright_plugins.format.onnx_runner import OnnxRunner
 
         return OnnxRunner(model, target)

@@ -1,0 +1,101 @@
+"""Batches that are being generated in ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from modelwright.api.runner import Decoder, Floats, Inputs, Tokens
+from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
+from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph
+from modelwright_plugins.text.padding_side import last_columns, pad_right
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Padding = Literal["left", "right"]
+
+
+class OnnxDecoder:
+    """One batch with its buffers: prefill and decode of one session, everything bound in place.
+
+    `padding` is the side that the graph wants; prompts come padded on the left. `all_positions` says that
+    the graph gives logits at every position, of which only the last of each row are kept. `quiet` keeps ONNX
+    Runtime from reporting a run that fails.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        graph: CausalGraph,
+        inputs: Inputs,
+        buffers: CacheBuffers,
+        *,
+        vocabulary: int,
+        padding: Padding = "left",
+        all_positions: bool = True,
+        quiet: bool = False,
+    ) -> None:
+        import onnxruntime as ort
+
+        self._session = session
+        self._graph = graph
+        self._buffers = buffers
+        self._binding = session.io_binding()
+        self._options = ort.RunOptions()
+        if quiet:
+            self._options.log_severity_level = 4
+        shifted = pad_right(inputs) if padding == "right" else inputs
+        self._mask = shifted["attention_mask"]
+        batch, length = self._mask.shape
+        self._next = np.empty((batch, 1, vocabulary), graph.logits_dtype)
+        # Bound for the prompt alone, so that logits at every position are not held while decoding.
+        prompt = np.empty((batch, length, vocabulary), graph.logits_dtype) if all_positions else self._next
+        self._bind_logits(prompt)
+        self._run(shifted["input_ids"], 0)
+        columns = last_columns(self._mask) if all_positions else np.zeros(batch, np.int64)
+        self.logits: Floats = prompt[np.arange(batch), columns].astype(np.float32, copy=False)
+        self._bind_logits(self._next)
+
+    def step(self, tokens: Tokens) -> Floats:
+        """Append one token to each row."""
+        column = np.asarray(tokens, np.int64)[:, None]
+        past = self._mask.shape[1]
+        self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
+        self._run(column, past)
+        self.logits = self._next[:, 0].astype(np.float32, copy=False)
+        return self.logits
+
+    def cache_bytes(self) -> int | None:
+        """Bytes of the buffers, which are allocated for prompt and new tokens at once."""
+        return self._buffers.nbytes
+
+    def _run(self, ids: Tokens, past: int) -> None:
+        self._buffers.bind(self._binding, past, ids.shape[1])
+        for name, array in self._graph.token_inputs(ids, self._mask).items():
+            self._binding.bind_cpu_input(name, array)
+        self._session.run_with_iobinding(self._binding, self._options)
+
+    def _bind_logits(self, array: np.ndarray) -> None:
+        pointer = array.ctypes.data
+        self._binding.bind_output(LOGITS, "cpu", 0, array.dtype.type, array.shape, pointer)
+
+
+class SeparateRows:
+    """A batch of one decoder for each row, where a graph cannot take rows of unequal length at once."""
+
+    def __init__(self, decoders: list[Decoder]) -> None:
+        self._decoders = decoders
+        self.logits: Floats = np.concatenate([decoder.logits for decoder in decoders])
+
+    def step(self, tokens: Tokens) -> Floats:
+        """Append one token to each row."""
+        for index, decoder in enumerate(self._decoders):
+            self.logits[index] = decoder.step(tokens[index : index + 1])[0]
+        return self.logits
+
+    def cache_bytes(self) -> int | None:
+        """Bytes of all rows together; None where one does not tell."""
+        sizes = [decoder.cache_bytes() for decoder in self._decoders]
+        return sum(size for size in sizes if size is not None) if None not in sizes else None
