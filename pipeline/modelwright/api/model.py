@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from modelwright.api.anatomy import Anatomy
 from modelwright.digest import digest_folder
 from modelwright.errors import RecipeError
 
@@ -64,12 +65,16 @@ class ModelSpec(BaseModel):
 
 
 class ModelSize(BaseModel):
-    """A model's parameters and the bytes of its weights, read without loading them."""
+    """A model's parameters and the bytes of its weights, read without loading them.
+
+    `anatomy` is what the recipe's input is built of, where its format knows; later steps have none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     parameters: int
     weight_bytes: int
+    anatomy: Anatomy | None = None
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     check_metrics(registry, recipe, spec)
     workspace.check()
     recipe.publisher.check(workspace.artifacts, recipe.name)
-    size = registry.formats[spec.format]().size(path)
+    format_ = registry.formats[spec.format]()
+    size = format_.size(path).model_copy(update={"anatomy": format_.anatomy(path)})
     footprints = _footprints(recipe, size)
     data = {name: dataset.digest() for name, dataset in recipe.datasets.items()}
     source = Model(path, spec, digest_folder(path))

@@ -59,7 +59,6 @@ for _ in range(32):
         "input_ids": np.array([fed]),
         "attention_mask": np.ones((1, len(tokens)), np.int64),
         "position_ids": np.arange(len(tokens) - len(fed), len(tokens))[None],
-        "logits_to_keep": np.array([len(fed) - 1]),
     }}
     inputs = {{name: array for name, array in inputs.items() if name in taken}}
     outputs = dict(zip(names, session.run(names, {{**inputs, **past}})))

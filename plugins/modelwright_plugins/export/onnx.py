@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model, ModelSize
+from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
-from modelwright.errors import StageError
+from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.text.companions import copy_companions
 from modelwright_plugins.text.outputs import OUTPUTS
+
+# Families whose layers carry a recurrent state; the export looks at the model itself, this refuses earlier.
+RECURRENT = ("Mamba", "FalconMamba", "Rwkv", "RecurrentGemma", "xLSTM", "Jamba", "Bamba", "Zamba")
 
 
 class ExportOnnx(
@@ -18,7 +23,6 @@ class ExportOnnx(
     takes="torch",
     gives="onnx",
     fidelity="exact",
-    tasks=("embed", "classify"),
     requires=("torch", "transformers", "onnx", "onnxscript"),
 ):
     """Export a checkpoint to ONNX with dynamic batch and length.
@@ -27,17 +31,71 @@ class ExportOnnx(
 
         export: {use: export.onnx, opset: 23}
 
-    From opset 23 on, attention is one `Attention` operator per layer (ONNX operators, Attention-23); below
-    it is written out as MatMul and Softmax. The graph keeps only the output its task needs. Weights past
-    protobuf's 2 GiB go to `model.onnx.data`. Raises StageError when the graph comes out without the output.
+    An encoder's graph keeps only the output its task needs. From opset 23 on, attention is one `Attention`
+    operator per layer (ONNX operators, Attention-23); below it is written out as MatMul and Softmax.
+
+    A model that generates becomes one graph for prefill and decode, with its KV cache as inputs and outputs.
+    Attention and the cache's update are one operator per layer: `gqa` is ONNX Runtime's GroupQueryAttention,
+    which updates a bound buffer in place but continues a past by several tokens only in a batch of one;
+    `attention` is ONNX's own, for other runtimes. `require_fused` fails the step where a layer's attention
+    is no such operator; null asks it of models with rotary positions or shared key-value heads. With
+    `graph: builder` the graph is written by ONNX Runtime GenAI's model builder, for the architectures it
+    knows: in a fraction of the time, with weights packed, and batches to be padded on the right.
+
+    Weights that don't fit in the graph go to `model.onnx.data`. Raises StageError when the graph comes out
+    without what it needs, or when the model has no cache of keys and values.
     """
 
     opset: int = Field(
         23, ge=18, le=24, description="ONNX opset; 23 or more keeps attention in one operator."
     )
+    graph: Literal["trace", "builder"] = Field(
+        "trace", description="Trace the model's own code, or let the GenAI model builder write the graph."
+    )
+    attention: Literal["gqa", "attention"] = Field(
+        "gqa", description="Operator of attention over a KV cache: ONNX Runtime's or ONNX's own."
+    )
+    require_fused: bool | None = Field(
+        None, description="Fail unless every layer's attention is one operator; null decides by the model."
+    )
+
+    def check(self, spec: ModelSpec) -> None:
+        """Refuse what has no KV cache, and a graph with a cache below opset 23."""
+        if spec.task != "generate":
+            if self.graph == "builder":
+                raise RecipeError(
+                    f"The model builder writes graphs of models that generate, and the task is {spec.task}.",
+                    where="graph",
+                    accepted="trace",
+                )
+            return
+        if spec.architecture.startswith(RECURRENT):
+            raise RecipeError(
+                f"{spec.architecture} carries a recurrent state instead of keys and values.",
+                where="model.path",
+                accepted="decoder-only models that cache keys and values of each token",
+            )
+        if self.graph == "builder":
+            from modelwright_plugins.export.onnx_builder import require_architecture
+
+            if self.attention != "gqa":
+                raise RecipeError(
+                    "The model builder writes GroupQueryAttention alone.", where="attention", accepted="gqa"
+                )
+            require_architecture(spec.architecture, "graph")
+        elif self.opset < 23:
+            raise RecipeError(
+                f"A model that generates needs opset 23 or more, and this is {self.opset}.",
+                where="opset",
+                accepted="23 or 24: the first with Attention, RotaryEmbedding and RMSNormalization",
+            )
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """Traced weights, their copy in the graph, and its serialization; torch itself and its exporter."""
+        """An encoder: traced weights, their copy in the graph, and its serialization; and the libraries."""
+        if size.anatomy is not None and size.anatomy.shape.generates:
+            from modelwright_plugins.export.onnx_causal import causal_footprint
+
+            return causal_footprint(size)
         return Footprint(
             memory_bytes=620 * MIB + 4 * size.weight_bytes,
             disk_bytes=size.weight_bytes + 2 * MIB,
@@ -45,16 +103,40 @@ class ExportOnnx(
         )
 
     def run(self, model: Model, ctx: StageContext) -> None:
-        """Trace, keep one output, strip what depends on this machine, save."""
+        """Trace, strip what depends on this machine, save."""
+        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
+
+        copy_companions(model.path, ctx.out)
+        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
+        if model.spec.task != "generate":
+            self._export_encoder(model, ctx)
+        elif self.graph == "builder":
+            from modelwright_plugins.export.onnx_builder import build_graph
+
+            ctx.progress(1, 2, "building")
+            build_graph(
+                model.path,
+                ctx.out,
+                architecture=model.spec.architecture,
+                provider=ctx.target.provider,
+                scratch=ctx.scratch("builder"),
+                where=ctx.where("graph"),
+            )
+            ctx.describe(dtype="float32")
+        else:
+            from modelwright_plugins.export.onnx_causal import trace_causal
+
+            trace_causal(
+                model, ctx, opset=self.opset, attention=self.attention, require_fused=self.require_fused
+            )
+
+    def _export_encoder(self, model: Model, ctx: StageContext) -> None:
         from transformers.exporters import OnnxConfig, OnnxExporter
 
         from modelwright_plugins.export.sample_inputs import sample_inputs
         from modelwright_plugins.format.onnx_graph import keep_output, name_dimensions, save_graph
         from modelwright_plugins.format.torch import load_checkpoint
-        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
 
-        copy_companions(model.path, ctx.out)
-        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
         checkpoint = load_checkpoint(model)
         ctx.progress(1, 3, "tracing")
         inputs = sample_inputs(ctx.out, model.spec.max_length, checkpoint)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 TOKEN_INPUTS = ("input_ids", "attention_mask", "position_ids")
 LOGITS = "logits"
+# An input with a default, how many of the last positions get logits; export.onnx gives its graphs one.
+LOGITS_TO_KEEP = "logits_to_keep"
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -40,13 +42,14 @@ class CacheTensor:
 
 @dataclass(frozen=True)
 class CausalGraph:
-    """A graph with keys and values in and out.
+    """A graph with keys and values in and out; some can leave out the logits of a prompt's other positions.
 
     >>> CausalGraph.read(session, model.spec.generation, model.path).caches[0].past
     'past_key_values.0.key'
     """
 
     inputs: frozenset[str]
+    limits_logits: bool
     caches: tuple[CacheTensor, ...]
     logits_dtype: np.dtype
 
@@ -77,6 +80,7 @@ class CausalGraph:
                 widths[name] = generation.cache_elements // sum(heads.values())
         return cls(
             inputs=frozenset(inputs) & frozenset(TOKEN_INPUTS),
+            limits_logits=LOGITS_TO_KEEP in {item.name for item in session.get_overridable_initializers()},
             caches=tuple(
                 CacheTensor(
                     name,

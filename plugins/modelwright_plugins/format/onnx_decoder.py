@@ -8,7 +8,7 @@ import numpy as np
 
 from modelwright.api.runner import Decoder, Floats, Inputs, Tokens
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
-from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph
+from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph
 from modelwright_plugins.text.padding_side import last_columns, pad_right
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ class OnnxDecoder:
     """One batch with its buffers: prefill and decode of one session, everything bound in place.
 
     `padding` is the side that the graph wants; prompts come padded on the left. `all_positions` says that
-    the graph gives logits at every position, of which only the last of each row are kept. `quiet` keeps ONNX
-    Runtime from reporting a run that fails.
+    the graph gives logits at every position, of which only the last of each row are kept; a graph that can
+    is told to compute no others. `quiet` keeps ONNX Runtime from reporting a run that fails.
     """
 
     def __init__(
@@ -50,6 +50,10 @@ class OnnxDecoder:
         self._mask = shifted["attention_mask"]
         batch, length = self._mask.shape
         self._next = np.empty((batch, 1, vocabulary), graph.logits_dtype)
+        if graph.limits_logits and padding == "left":
+            all_positions = False
+            one = ort.OrtValue.ortvalue_from_numpy(np.ones(1, np.int64))
+            self._binding.bind_ortvalue_input(LOGITS_TO_KEEP, one)
         # Bound for the prompt alone, so that logits at every position are not held while decoding.
         prompt = np.empty((batch, length, vocabulary), graph.logits_dtype) if all_positions else self._next
         self._bind_logits(prompt)
