@@ -48,6 +48,7 @@ from modelwright_plugins.quantize.nncf import QuantizeNNCF
 from modelwright_plugins.quantize.nncf_weight_only import QuantizeNNCFWeightOnly
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
+from modelwright_plugins.quantize.onnx_weight_only import QuantizeOnnxWeightOnly
 
 
 @hookimpl
@@ -75,6 +76,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield QuantizeNNCFWeightOnly
     yield QuantizeOnnxDynamic
     yield QuantizeOnnxStatic
+    yield QuantizeOnnxWeightOnly
 
 
 @hookimpl

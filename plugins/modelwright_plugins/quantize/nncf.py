@@ -25,7 +25,7 @@ class QuantizeNNCF(
     fidelity="approximate",
     tasks=("embed", "classify"),
     adds=("int8",),
-    refuses=("int8",),
+    refuses=("int8", "weight-only"),
     requires=("nncf>=3.4,<3.5", "openvino>=2026.4,<2026.5"),
 ):
     """Quantize weights and activations to int8, with ranges calibrated on real text.

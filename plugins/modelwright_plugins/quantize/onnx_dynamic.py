@@ -17,7 +17,7 @@ class QuantizeOnnxDynamic(
     gives="onnx",
     fidelity="approximate",
     tasks=("embed", "classify"),
-    refuses=("int8",),
+    refuses=("int8", "weight-only"),
     adds=("int8",),
     requires=("onnx", "onnxruntime"),
 ):

@@ -26,7 +26,7 @@ class QuantizeOnnxStatic(
     gives="onnx",
     fidelity="approximate",
     tasks=("embed", "classify"),
-    refuses=("int8",),
+    refuses=("int8", "weight-only"),
     adds=("int8",),
     requires=("onnx", "onnxruntime"),
 ):
