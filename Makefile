@@ -1,8 +1,9 @@
 # make demo    set up, run the main recipe on real weights, show the report
-# make test    set up, run the tests
+# make demo-lm the same for a language model: four bits, a KV cache, generated text
+# make test    set up, run the tests (make test-gguf: those that need llama.cpp)
 # make check   formatting, lint, types, architecture
 # make bench   compare our artifacts with the peers' side by side (sets up an environment for each peer)
-.PHONY: demo test test-wheel check format bench clean
+.PHONY: demo demo-lm test test-gguf test-wheel check format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,8 +23,17 @@ demo: $(READY)
 	$(BIN)/modelwright run recipe=encoder-int8
 	$(BIN)/modelwright report minilm-int8
 
+demo-lm: $(READY)
+	$(BIN)/modelwright run recipe=lm-int4-onnx
+	$(BIN)/modelwright report reference-lm-int4-onnx
+
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# What needs llama.cpp, which is compiled for some minutes.
+test-gguf: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf]'
+	$(BIN)/python -m pytest -n auto -k gguf
 
 # The same tests against the built wheel, outside the repository.
 test-wheel: $(READY)
