@@ -1,0 +1,132 @@
+"""Perplexity of the reference model in four bits, by method, and of mixtures beside uniform bits.
+
+    python -m benchmarks.weight_only --out benchmarks/results
+
+Each variant is one `quantize.onnx_weight_only` step on the same exported graph, run in ONNX Runtime on the
+test split of `{use: python-docs, form: text}`, which calibrated nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import modelwright
+from benchmarks.turns.machine import cpu_model
+from benchmarks.weight_only.variants import VARIANTS
+from modelwright.api.metric import MetricContext, Observation
+from modelwright.api.model import Model
+from modelwright.engine.listener import Listener
+from modelwright.engine.steps import StepRunner
+from modelwright_plugins.dataset.python_docs import PythonDocs
+from modelwright_plugins.format.onnx import Onnx
+from modelwright_plugins.metric.perplexity import Perplexity
+
+DOCS = {"use": "python-docs", "form": "text"}
+METRIC = Perplexity(data="docs", length=512, stride=256, tokens=60_000)
+
+
+def quantized(parameters: dict[str, Any] | None, place: Path) -> tuple[Model, dict[str, Any]]:
+    """The reference model exported and quantized, and what the step recorded."""
+    stages: dict[str, Any] = {"export": {"use": "export.onnx"}}
+    if parameters is not None:
+        stages["quantize"] = {"use": "quantize.onnx_weight_only", **parameters}
+    recipe = {"defaults": [{"/model": "reference-lm"}, {"/target": "cpu"}, "_self_"], "name": "weight-only"}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.yaml"
+        file.write_text(yaml.safe_dump({**recipe, "data": {"docs": DOCS}, "stages": stages}, sort_keys=False))
+        planned = modelwright.plan(file, artifacts=place / "artifacts", store=place / "store")
+        runner = StepRunner(planned, place / "logs", Listener())
+        for step in planned.steps:
+            runner.run(step)
+        return runner.models[planned.steps[-1].name], dict(runner.results[-1].records)
+
+
+def observe(model: Model) -> Observation:
+    """The losses on the test split."""
+    from modelwright.api.target import Target
+
+    records = PythonDocs(form="text").load("test")
+    target = Target().resolved()
+    context = MetricContext(target, 0, Onnx(), {("docs", "test"): records})
+    return next(iter(METRIC.observe(model, Onnx().runner(model, target), context)))
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table."""
+    lines = [
+        "# Weight-only quantization of the reference model",
+        "",
+        f"{document['date']} · {document['cpu']} · `{document['command']}`",
+        "",
+        f"Perplexity on the test split ({document['tokens']:,} tokens, windows of {METRIC.length} with a "
+        f"stride of {METRIC.stride}) in ONNX Runtime; blocks of 32 with zero points unless said otherwise. "
+        "The change is against float32 over the same windows, with its paired 95 % interval. Stored bits "
+        "count scales and zero points of the quantized layers.",
+        "",
+        "| weights | perplexity | change | stored bits | MB |",
+        "|---|---|---|---|---|",
+    ]
+    for row in document["rows"]:
+        change = row["change"]
+        shown = f"{change['value']:+.2%} ({change['low']:+.2%} … {change['high']:+.2%})" if change else ""
+        bits = f"{row['stored_bits']:.2f}" if row["stored_bits"] else ""
+        lines.append(
+            f"| {row['name']} | {row['perplexity']:.3f} | {shown} | {bits} | {row['bytes'] / 1e6:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Quantize, measure, write `weight_only.json` and `weight_only.md`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.weight_only")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
+    arguments = parser.parse_args(argv)
+    rows: list[dict[str, Any]] = []
+    baseline: Observation | None = None
+    tokens = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, parameters in VARIANTS.items():
+            print(f"{name} ...", flush=True)
+            model, records = quantized(parameters, Path(folder))
+            observed = observe(model)
+            baseline = observed if baseline is None else baseline
+            value = METRIC.compare([baseline], [observed], 0)[0]
+            tokens = int(str(value.protocol["tokens"]))
+            bits = records.get("bits", {})
+            rows.append(
+                {
+                    "name": name,
+                    "parameters": parameters,
+                    "perplexity": value.candidate.value,
+                    "change": value.difference.model_dump() if parameters and value.difference else None,
+                    "stored_bits": bits.get("stored") if isinstance(bits, dict) else None,
+                    "bytes": sum(file.stat().st_size for file in model.path.glob("model.onnx*")),
+                }
+            )
+    document = {
+        "benchmark": "weight_only",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "python -m benchmarks.weight_only " + shlex.join(sys.argv[1:] if argv is None else argv),
+        "cpu": cpu_model(),
+        "tokens": tokens,
+        "rows": rows,
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table = markdown(document)
+    (arguments.out / "weight_only.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "weight_only.md").write_text(table, encoding="utf-8")
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,28 @@
+"""What is compared: parameters of `quantize.onnx_weight_only`, by the name shown in the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FOUR: dict[str, Any] = {"bits": 4, "block_size": 32, "data": "docs"}
+
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "float32": None,
+    "RTN": {**FOUR, "method": "rtn"},
+    "HQQ": {**FOUR, "method": "hqq"},
+    "k-quant": {**FOUR, "method": "k_quant"},
+    "GPTQ": {**FOUR, "method": "gptq"},
+    "RTN, symmetric": {**FOUR, "method": "rtn", "symmetric": True},
+    "GPTQ, symmetric": {**FOUR, "method": "gptq", "symmetric": True},
+    "as lm-int4-onnx (head and embeddings in 8 bits)": {
+        **FOUR,
+        "method": "gptq",
+        "embeddings": True,
+        "layer_bits": {"*lm_head*": 8},
+    },
+    "k-quant, uniform, blocks of 16": {**FOUR, "method": "k_quant", "block_size": 16},
+    "k-quant, mixed, budget 5.1": {**FOUR, "method": "k_quant", "budget": 5.1},
+    "GPTQ, uniform, blocks of 16": {**FOUR, "method": "gptq", "block_size": 16},
+    "GPTQ, mixed, budget 5.1": {**FOUR, "method": "gptq", "budget": 5.1},
+    "8 bits, RTN": {**FOUR, "method": "rtn", "bits": 8},
+}
