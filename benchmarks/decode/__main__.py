@@ -62,7 +62,7 @@ def gather(arguments: argparse.Namespace, model: Path) -> tuple[list[Contender],
     """The running contenders, and why the others are missing."""
     running: list[Contender] = []
     missing: dict[str, str] = {}
-    place = arguments.work / arguments.shape
+    place = arguments.work / f"{arguments.shape}-models"
 
     def add(title: str, kind: str, loader: str, made: Callable[[], Path]) -> None:
         print(f"making the model of {title} ...", flush=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +20,12 @@ class PeerError(Exception):
 
 
 class Peer(NamedTuple):
-    """A tool that runs language models: how its model is made, and by which loader of `worker.py` it runs."""
+    """A tool that runs language models: the loader of `worker.py` it runs by, and what makes its model."""
 
     title: str
     loader: str
     make: Callable[[Path, Path], Path]
+    packages: tuple[str, ...]
 
 
 def same(model: Path, out: Path) -> Path:
@@ -49,24 +53,27 @@ def make_llama_cpp(model: Path, out: Path) -> Path:
 
 
 PEERS = {
-    "torch": Peer("PyTorch fp32, eager", "torch", same),
-    "torch-compile": Peer("PyTorch fp32, compiled", "torch-compile", same),
-    "genai": Peer("ONNX Runtime GenAI int4", "genai", make_genai),
-    "llama.cpp": Peer("llama.cpp Q4_0", "llama.cpp", make_llama_cpp),
-    "openvino": Peer("OpenVINO int4 by NNCF", "openvino", make_openvino),
+    "torch": Peer("PyTorch fp32, eager", "torch", same, ("torch", "transformers")),
+    "torch-compile": Peer("PyTorch fp32, compiled", "torch-compile", same, ("torch", "transformers")),
+    "genai": Peer("ONNX Runtime GenAI int4", "genai", make_genai, ("onnxruntime-genai",)),
+    "llama.cpp": Peer("llama.cpp Q4_0", "llama.cpp", make_llama_cpp, ("gguf", "llama-cpp-python")),
+    "openvino": Peer("OpenVINO int4 by NNCF", "openvino", make_openvino, ("openvino", "nncf")),
 }
 
 
 def make(peer: Peer, model: Path, out: Path) -> Path:
-    """The peer's model; what was made before is used again."""
-    stamp = out / ".made"
+    """The peer's model; what the same packages made before is used again."""
+    stamp, wanted = out / "made.json", {name: metadata.version(name) for name in peer.packages}
     if stamp.is_file():
-        return Path(stamp.read_text(encoding="utf-8"))
-    out.mkdir(parents=True, exist_ok=True)
+        before = json.loads(stamp.read_text(encoding="utf-8"))
+        if before["packages"] == wanted:
+            return Path(before["path"])
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     made = peer.make(model, out)
     if not made.exists():
         raise PeerError(f"it ended well and left no {made.name}")
-    stamp.write_text(str(made), encoding="utf-8")
+    stamp.write_text(json.dumps({"packages": wanted, "path": str(made)}), encoding="utf-8")
     return made
 
 

@@ -31,7 +31,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def write_checkpoint(shape: str, folder: Path) -> Path:
-    """A shape's checkpoint with a byte-level tokenizer padded to its vocabulary; made when not there."""
+    """A shape's checkpoint with a byte-level tokenizer of its vocabulary; made when not there."""
     place = folder / shape
     if (place / "model.safetensors").is_file():
         return place
@@ -43,9 +43,12 @@ def write_checkpoint(shape: str, folder: Path) -> Path:
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(config)
     place.mkdir(parents=True, exist_ok=True)
-    letters = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    words = [*letters, *(f"<unused{index}>" for index in range(config.vocab_size - len(letters)))]
-    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, []))
+    # Pairs of bytes fill the vocabulary, each with the merge that makes it: llama.cpp wants some.
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    room = config.vocab_size - len(letters) - 1
+    merges = [(first, second) for first in letters for second in letters][:room]
+    words = ["<|endoftext|>", *letters, *(first + second for first, second in merges)]
+    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(words[:1])

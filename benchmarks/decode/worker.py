@@ -55,7 +55,8 @@ def load_torch_compile(path: str, threads: int) -> tuple[Decode, str]:
         cache.reset()
         fed, place = torch.from_numpy(ids), torch.arange(length)
         for index in range(new):
-            with torch.inference_mode():
+            # Inductor's graphs do not take a cache that was made in inference mode.
+            with torch.no_grad():
                 run = model.forward if index == 0 else forward
                 logits = run(
                     fed, past_key_values=cache, position_ids=place[None], use_cache=True, logits_to_keep=1

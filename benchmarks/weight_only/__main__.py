@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
                     "parameters": parameters,
                     "perplexity": value.candidate.value,
                     "change": value.difference.model_dump() if parameters and value.difference else None,
-                    "stored_bits": bits.get("stored") if isinstance(bits, dict) else None,
+                    "stored_bits": bits.get("with_scales") if isinstance(bits, dict) else None,
                     "bytes": sum(file.stat().st_size for file in model.path.glob("model.onnx*")),
                 }
             )

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-FOUR: dict[str, Any] = {"bits": 4, "block_size": 32, "data": "docs"}
+FOUR: dict[str, Any] = {"bits": 4, "block_size": 32}
+GPTQ: dict[str, Any] = {**FOUR, "method": "gptq", "data": "docs"}
 
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "float32": None,
     "RTN": {**FOUR, "method": "rtn"},
     "HQQ": {**FOUR, "method": "hqq"},
     "k-quant": {**FOUR, "method": "k_quant"},
-    "GPTQ": {**FOUR, "method": "gptq"},
+    "GPTQ": {**GPTQ},
     "RTN, symmetric": {**FOUR, "method": "rtn", "symmetric": True},
-    "GPTQ, symmetric": {**FOUR, "method": "gptq", "symmetric": True},
+    "GPTQ, symmetric": {**GPTQ, "symmetric": True},
     "as lm-int4-onnx (head and embeddings in 8 bits)": {
-        **FOUR,
-        "method": "gptq",
+        **GPTQ,
         "embeddings": True,
         "layer_bits": {"*lm_head*": 8},
     },
     "k-quant, uniform, blocks of 16": {**FOUR, "method": "k_quant", "block_size": 16},
-    "k-quant, mixed, budget 5.1": {**FOUR, "method": "k_quant", "budget": 5.1},
-    "GPTQ, uniform, blocks of 16": {**FOUR, "method": "gptq", "block_size": 16},
-    "GPTQ, mixed, budget 5.1": {**FOUR, "method": "gptq", "budget": 5.1},
+    "k-quant, mixed, budget 5.1": {**FOUR, "method": "k_quant", "data": "docs", "budget": 5.1},
+    "GPTQ, uniform, blocks of 16": {**GPTQ, "block_size": 16},
+    "GPTQ, mixed, budget 5.1": {**GPTQ, "budget": 5.1},
     "8 bits, RTN": {**FOUR, "method": "rtn", "bits": 8},
 }

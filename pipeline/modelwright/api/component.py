@@ -52,6 +52,13 @@ class Component(BaseModel):
         fields = [key for key in type(self).model_fields if key == "data" or key.endswith("_data")]
         return tuple(name for key in fields if isinstance(name := getattr(self, key), str))
 
+    def changed(self, *fields: str) -> list[str]:
+        """Those of some fields whose value is not the default, to refuse what would have no effect.
+
+        By value, since a resolved recipe writes every default out.
+        """
+        return [key for key in fields if getattr(self, key) != type(self).model_fields[key].default]
+
     def reference(self) -> dict[str, Any]:
         """Plain data that `Catalog.restore` makes this component of again, in another process."""
         return {"use": self.name, "parameters": self.model_dump(mode="json")}

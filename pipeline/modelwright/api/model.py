@@ -24,7 +24,7 @@ class GenerationSpec(BaseModel):
 
     `vocabulary` is the width of the logits. `end` are the tokens that end a text. `cache_elements` are the
     numbers kept per token over all layers: 2 x layers x key-value heads x head width where keys and values
-    are cached as they are. `window` is the number of tokens that attention looks back, where it has a limit.
+    are cached as they are. Of these, `windowed_elements` are kept for the last `window` tokens only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +32,7 @@ class GenerationSpec(BaseModel):
     vocabulary: int
     end: tuple[int, ...] = ()
     cache_elements: int | None = None
+    windowed_elements: int = 0
     window: int | None = None
 
 
@@ -67,7 +68,7 @@ class ModelSpec(BaseModel):
 class ModelSize(BaseModel):
     """A model's parameters and the bytes of its weights, read without loading them.
 
-    `anatomy` is what the recipe's input is built of, where its format knows; later steps have none.
+    `anatomy` is what the recipe's input is built of, where its format knows; steps pass it on.
     """
 
     model_config = ConfigDict(frozen=True)

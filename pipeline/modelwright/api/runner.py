@@ -83,6 +83,11 @@ class GenerationRunner(Runner, Protocol):
 
     max_batch: int | None
 
+    @property
+    def cache_item_bytes(self) -> float | None:
+        """Bytes of one number in the KV cache; None where the runtime does not tell."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, in full length."""
         ...

@@ -116,7 +116,9 @@ def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
     footprints = {}
     for name, stage in recipe.stages.items():
         footprints[name] = stage.footprint(size)
-        size = footprints[name].result
+        # What a model is built of stays what it was, unless a stage says otherwise.
+        kept = {"anatomy": footprints[name].result.anatomy or size.anatomy}
+        size = footprints[name].result.model_copy(update=kept)
     return footprints
 
 

@@ -41,11 +41,13 @@ class Samples(BaseModel):
 
     def deviation(self, runner: Runner) -> float:
         """The largest absolute difference from a runner's rows; infinite where the shape differs."""
-        rows = runner.run(self.texts, 1)[:, :RECORDED]
-        recorded = np.array(self.outputs, dtype=np.float32)
-        if rows.shape != recorded.shape:
+        rows, recorded = runner.run(self.texts, 1), np.array(self.outputs, dtype=np.float32)
+        if recorded.ndim != 2 or len(rows) != len(recorded) or rows.shape[1] < recorded.shape[1]:
             return math.inf
-        return float(np.abs(rows - recorded).max())
+        # Only rows that were cut when they were recorded may be longer now.
+        if rows.shape[1] > recorded.shape[1] != RECORDED:
+            return math.inf
+        return float(np.abs(rows[:, : recorded.shape[1]] - recorded).max())
 
 
 def record_samples(model: Model, target: Target, log: Path) -> Samples:

@@ -60,7 +60,12 @@ class ExportGenAI(
 
     @model_validator(mode="after")
     def _names_that_join_up(self) -> Self:
-        """Refuse what the builder writes graphs of that do not load: tied embeddings by other names."""
+        """Refuse what has no effect, and what the builder writes graphs of that do not load."""
+        quantizing = ("block_size", "accuracy_level", "algorithm", "symmetric", "keep_int8")
+        if self.precision in ("fp32", "fp16") and (idle := self.changed(*quantizing)):
+            raise ValueError(f"{idle[0]} is of quantized weights, and precision is {self.precision}")
+        if self.precision == "int8" and self.keep_int8 != "none":
+            raise ValueError("keep_int8 keeps layers of an int4 model at 8 bits, and precision is int8")
         if self.algorithm == "default" and not (self.symmetric and self.keep_int8 == "none"):
             raise ValueError(
                 "algorithm 'default' is symmetric and keeps nothing at 8 bits; take 'rtn' or 'k_quant'"
@@ -112,6 +117,7 @@ class ExportGenAI(
             provider=ctx.target.provider,
             scratch=ctx.scratch("builder"),
             where=ctx.where("use"),
+            with_config=True,
         )
         ctx.describe(dtype={"fp32": "float32", "fp16": "float16"}.get(self.precision, self.precision))
 

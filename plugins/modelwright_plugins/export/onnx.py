@@ -1,4 +1,4 @@
-"""Export to ONNX through transformers' own exporter."""
+"""Export to ONNX: traced by transformers' exporter, or written by GenAI's model builder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelwright.api.component import installed_version
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
@@ -23,7 +24,7 @@ class ExportOnnx(
     takes="torch",
     gives="onnx",
     fidelity="exact",
-    requires=("torch", "transformers", "onnx", "onnxscript"),
+    requires=("torch", "transformers", "onnx", "onnx-ir", "onnxscript"),
 ):
     """Export a checkpoint to ONNX with dynamic batch and length.
 
@@ -59,6 +60,12 @@ class ExportOnnx(
         None, description="Fail unless every layer's attention is one operator; null decides by the model."
     )
 
+    @classmethod
+    def versions(cls) -> dict[str, str]:
+        """The model builder's too, where it is: it writes some of the graphs."""
+        builder = installed_version("onnxruntime-genai")
+        return super().versions() | ({"onnxruntime-genai": builder} if builder else {})
+
     def check(self, spec: ModelSpec) -> None:
         """Refuse what has no KV cache, and a graph with a cache below opset 23."""
         if spec.task != "generate":
@@ -82,6 +89,10 @@ class ExportOnnx(
                 raise RecipeError(
                     "The model builder writes GroupQueryAttention alone.", where="attention", accepted="gqa"
                 )
+            if self.changed("opset"):
+                raise RecipeError(
+                    "The model builder chooses the opset itself.", where="opset", accepted="graph: trace"
+                )
             require_architecture(spec.architecture, "graph")
         elif self.opset < 23:
             raise RecipeError(
@@ -93,6 +104,10 @@ class ExportOnnx(
     def footprint(self, size: ModelSize) -> Footprint:
         """An encoder: traced weights, their copy in the graph, and its serialization; and the libraries."""
         if size.anatomy is not None and size.anatomy.shape.generates:
+            if self.graph == "builder":
+                from modelwright_plugins.export.genai import ExportGenAI
+
+                return ExportGenAI(precision="fp32").footprint(size)
             from modelwright_plugins.export.onnx_causal import causal_footprint
 
             return causal_footprint(size)
@@ -103,7 +118,7 @@ class ExportOnnx(
         )
 
     def run(self, model: Model, ctx: StageContext) -> None:
-        """Trace, strip what depends on this machine, save."""
+        """Trace or build, strip what depends on this machine, save."""
         from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
 
         copy_companions(model.path, ctx.out)
@@ -111,7 +126,7 @@ class ExportOnnx(
         if model.spec.task != "generate":
             self._export_encoder(model, ctx)
         elif self.graph == "builder":
-            from modelwright_plugins.export.onnx_builder import build_graph
+            from modelwright_plugins.export.onnx_builder import build_graph, require_fused_attention
 
             ctx.progress(1, 2, "building")
             build_graph(
@@ -122,6 +137,8 @@ class ExportOnnx(
                 scratch=ctx.scratch("builder"),
                 where=ctx.where("graph"),
             )
+            if self.require_fused is not False:
+                require_fused_attention(ctx.out, model.path, ctx.where("require_fused"))
             ctx.describe(dtype="float32")
         else:
             from modelwright_plugins.export.onnx_causal import trace_causal

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import MissingError, RecipeError, StageError
+from modelwright_plugins.anatomy.read import read_anatomy
 from modelwright_plugins.format.onnx import GRAPH_FILE
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
@@ -60,8 +61,9 @@ def build_graph(
     provider: str = "CPUExecutionProvider",
     scratch: Path,
     where: str = "graph: builder",
+    with_config: bool = False,
 ) -> None:
-    """Write `model.onnx`, `model.onnx.data` and `genai_config.json` of a checkpoint into `out`.
+    """Write a checkpoint's `model.onnx`, `model.onnx.data` and, if wanted, `genai_config.json` into `out`.
 
     >>> build_graph(model.path, ctx.out, architecture="LlamaForCausalLM", scratch=ctx.scratch("builder"))
 
@@ -101,12 +103,13 @@ def build_graph(
                 where=where,
                 hint="or use export.onnx with graph: trace",
             ) from error
-    for name in (WEIGHTS_FILE, GENAI_CONFIG):
+    for name in (WEIGHTS_FILE, *((GENAI_CONFIG,) if with_config else ())):
         (scratch / "built" / name).rename(out / name)
-    _write_graph(scratch / "built", out)
+    anatomy = read_anatomy(checkpoint)
+    _write_graph(scratch / "built", out, anatomy.shape.head_dim if anatomy else None)
 
 
-def _write_graph(built: Path, out: Path) -> None:
+def _write_graph(built: Path, out: Path, head_width: int | None) -> None:
     """Write the graph without notes on where and when it was made; its weights stay in their own file."""
     import onnx_ir
 
@@ -116,7 +119,29 @@ def _write_graph(built: Path, out: Path) -> None:
     strip_metadata(graph)
     # The builder notes the revision of whatever repository its environment lies in.
     graph.producer_version = None
+    # The builder leaves the width of a head open.
+    for value in (*graph.graph.inputs, *graph.graph.outputs):
+        if str(value.name).startswith(("past_key_values.", "present.")) and value.shape is not None:
+            value.shape = onnx_ir.Shape([*list(value.shape)[:3], head_width or value.shape[3]])
     onnx_ir.save(graph, str(out / GRAPH_FILE))
+
+
+def require_fused_attention(out: Path, checkpoint: Path, where: str) -> None:
+    """Raise StageError unless the graph has one GroupQueryAttention for each layer of the checkpoint."""
+    from collections import Counter
+
+    from modelwright_plugins.format.onnx import read_graph
+
+    anatomy = read_anatomy(checkpoint)
+    layers = anatomy.shape.layers if anatomy else None
+    fused = Counter(node.op_type for node in read_graph(out).graph.node)["GroupQueryAttention"]
+    if layers is None or fused < layers:
+        raise StageError(
+            f"Attention is one operator in {fused} of {layers or 'an unknown number of'} layers.",
+            where=where,
+            accepted="GroupQueryAttention in each",
+            hint="set require_fused=false, or graph: trace",
+        )
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ class GenAIRunner(CausalRunner):
     def __init__(self, model: Model, target: Target) -> None:
         super().__init__(model)
         self._target = target
+        self.cache_item_bytes = 2 if model.spec.dtype == "float16" else 4
         ends = self.generation.end
         self._reserved = max(set(range(self.generation.vocabulary)) - set(ends))
         self._model = _open(model, target, self._reserved)
@@ -44,7 +45,7 @@ class GenAIRunner(CausalRunner):
         layers = range(int(decoder["num_hidden_layers"]))
         self._presents = [str(decoder["outputs"][kind]) % layer for kind in kinds for layer in layers]
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position; those of padding are 0."""
         result = np.zeros((*inputs["input_ids"].shape, self.generation.vocabulary), np.float32)
         for index, row in enumerate(_rows(inputs)):

@@ -24,15 +24,34 @@ def describe_generation(path: Path, config: dict[str, Any]) -> GenerationSpec:
             where=str(path / "config.json"),
             accepted="the number of tokens the model embeds",
         )
-    end = read_json(path / "generation_config.json").get("eos_token_id", config.get("eos_token_id"))
-    tokens = end if isinstance(end, list) else [end]
+    end = _end_tokens(path, config, vocabulary)
     anatomy = read_anatomy(path)
     caches = anatomy.caches if anatomy else ()
-    windows = {cache.window for cache in caches}
+    windowed = [cache for cache in caches if cache.window is not None]
     return GenerationSpec(
         vocabulary=vocabulary,
-        end=tuple(token for token in tokens if isinstance(token, int) and 0 <= token < vocabulary),
+        end=end,
         cache_elements=sum(cache.elements for cache in caches) or None,
-        # A window that only some layers have limits nothing: the others keep everything.
-        window=windows.pop() if len(windows) == 1 else None,
+        windowed_elements=sum(cache.elements for cache in windowed),
+        window=max((cache.window or 0 for cache in windowed), default=None),
     )
+
+
+def _end_tokens(path: Path, config: dict[str, Any], vocabulary: int) -> tuple[int, ...]:
+    """Those of generation_config.json where it names any, else those of config.json."""
+    own = read_json(path / "generation_config.json")
+    for name, values in (("generation_config.json", own), ("config.json", config)):
+        found = values.get("eos_token_id")
+        if found is None:
+            continue
+        tokens = found if isinstance(found, list) else [found]
+        for token in tokens:
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocabulary:
+                raise RecipeError(
+                    f"The token that ends a text is {token!r}, and the model knows {vocabulary} tokens.",
+                    where=str(path / name) + ", key eos_token_id",
+                    accepted=f"ids from 0 to {vocabulary - 1}",
+                    hint="the file belongs to another checkpoint",
+                )
+        return tuple(tokens)
+    return ()

@@ -21,6 +21,8 @@ from modelwright_plugins.gguf.llama_cpp_library import DISTRIBUTION, import_llam
 from modelwright_plugins.text.causal_runner import CausalRunner
 
 ALL_LAYERS = 10_000
+# Bytes of a number in the cache; Q8_0 stores 32 of them with a scale of two bytes.
+CACHE_ITEM_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 
 
 class GGUFRunner(CausalRunner):
@@ -36,6 +38,7 @@ class GGUFRunner(CausalRunner):
         self.library = import_llama_cpp()
         self._threads = target.thread_count
         self._cache = str(model.spec.details.get("cache_precision") or "f16")
+        self.cache_item_bytes = CACHE_ITEM_BYTES[self._cache]
         self.max_batch = int(self.library.llama_max_parallel_sequences())
         if target.device != "cpu" and not self.library.llama_supports_gpu_offload():
             raise MissingError(
@@ -63,9 +66,8 @@ class GGUFRunner(CausalRunner):
                 where=str(file),
             )
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, some hundred tokens at a time."""
-        self.check_room(inputs, 0)
         batch, length = inputs["input_ids"].shape
         result = np.zeros((batch, length, self.generation.vocabulary), np.float32)
         padding = length - inputs["attention_mask"].sum(axis=1)

@@ -32,7 +32,7 @@ class Llama2cRunner(CausalRunner):
         super().__init__(model)
         self.transformer = Transformer(Weights(model.path / MODEL_FILE))
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, in one pass."""
         ids = inputs["input_ids"]
         cache = KeyValueCache(self.transformer.header, *ids.shape)

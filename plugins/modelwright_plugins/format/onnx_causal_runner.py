@@ -40,10 +40,11 @@ class OnnxCausalRunner(CausalRunner):
         self._target = target
         self._session = open_session(model, target)
         self._graph = CausalGraph.read(self._session, self.generation, model.path)
+        self.cache_item_bytes = self._graph.caches[0].dtype.itemsize
         self._all_positions = gives_all_positions(self._session, self._graph, self.generation)
         self.cache: CacheKind = cache or self._find_cache()
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, without keeping a cache.
 
         A graph that gives only the last position's is run token by token.

@@ -25,8 +25,9 @@ class OpenVINOCausalRunner(CausalRunner):
         self.compiled, self.output = compile_graph(model, target)
         super().__init__(model)
         self.names = {port.any_name for port in self.compiled.inputs}
+        self.cache_item_bytes = CACHE_BYTES.get(self.compiled.get_property("KV_CACHE_PRECISION").to_string())
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, from a cache that is thrown away."""
         request = OpenVINODecoder(self, inputs["attention_mask"])
         return request.infer(inputs["input_ids"], np.arange(inputs["input_ids"].shape[1])).copy()
@@ -83,7 +84,7 @@ class OpenVINODecoder:
 
     def cache_bytes(self) -> int | None:
         """Elements of the request's variables in the type they are kept in."""
-        width = CACHE_BYTES.get(self._runner.compiled.get_property("KV_CACHE_PRECISION").to_string())
+        width = self._runner.cache_item_bytes
         if width is None:
             return None
-        return sum(int(np.prod(state.state.shape)) for state in self._request.query_state()) * width
+        return int(sum(np.prod(state.state.shape) for state in self._request.query_state()) * width)

@@ -25,7 +25,7 @@ class TorchCausalRunner(CausalRunner):
     """The checkpoint in its own dtype with transformers' default attention and a KV cache.
 
     `spec.details["cache"]` is the cache's kind: `dynamic` (the default) grows with the text, `static` is
-    allocated once for prompt and new tokens, `quantized` keeps keys and values in 4 bits.
+    allocated once for prompt and new tokens, `quantized` keeps keys and values in 8-bit floats.
     """
 
     def __init__(self, model: Model, target: Target) -> None:
@@ -42,8 +42,9 @@ class TorchCausalRunner(CausalRunner):
         if not device_map:
             self.model = self.model.to(target.device)
         self.names = set(inspect.signature(self.model.forward).parameters)
+        self.cache_item_bytes = 1 if self.kind == "quantized" else self.model.dtype.itemsize
 
-    def logits(self, inputs: Inputs) -> Floats:
+    def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, without a cache."""
         import torch
 

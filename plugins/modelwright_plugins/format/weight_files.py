@@ -17,8 +17,14 @@ def weight_files(path: Path) -> list[Path]:
         index = read_json(path / "model.safetensors.index.json").get("weight_map", {})
         absent = sorted(set(index.values()) - {file.name for file in files})
         if absent:
-            raise RecipeError(f"The checkpoint lacks {', '.join(absent)}.", where=str(path))
-        return files
+            raise RecipeError(
+                f"The checkpoint lacks {', '.join(absent)}.",
+                where=str(path),
+                accepted="every file that model.safetensors.index.json names",
+                hint="download the checkpoint again",
+            )
+        # What the index does not name is another copy of the weights.
+        return [file for file in files if not index or file.name in index.values()]
     pickled = [file.name for pattern in PICKLED for file in sorted(path.glob(pattern))]
     if pickled:
         raise RecipeError(

@@ -86,7 +86,7 @@ class GenerationParity(
         }
         for size in {1, batch}:
             logits = _teacher_forced(runner, rows, size, kept)
-            require_finite(logits, model.spec.format, model.spec.dtype)
+            require_finite(logits, model.spec.format, model.spec.dtype, "positions")
             found[f"logits_{size}"] = logits
             found[f"tokens_{size}"] = greedy(runner, rows, size, self.new_tokens)
         yield found

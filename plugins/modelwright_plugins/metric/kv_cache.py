@@ -18,8 +18,6 @@ from modelwright_plugins.metric.decode import WARM_UP, step_times
 from modelwright_plugins.metric.memory import bytes_value
 from modelwright_plugins.metric.speed import repeated, speed_value
 
-# Other dtypes are of weights, beside which keys and values are float32.
-DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 CACHED, RECOMPUTED, PREFILL, BYTES, FORMULA = range(5)
 
 
@@ -37,7 +35,7 @@ class KvCache(
         kv_cache: {batch: 1, length: [1, 16, 64, 256, 512], rounds: 3}
 
     `bytes` are those that the runtime holds after a prompt of `length` tokens, where it tells;
-    `bytes_by_formula` are elements per token x bytes of the dtype x batch x tokens, of which a sliding
+    `bytes_by_formula` are elements per token x bytes of one in the cache x batch x tokens, of which a sliding
     window keeps no more than its own.
 
     `ms_per_token` at `decoding: cached` is the median of `steps` steps that follow a text of `length`
@@ -76,7 +74,7 @@ class KvCache(
         recomputed = repeated(lambda: runner.infer(inputs), least=self.least)
         prefill = repeated(lambda: runner.start(inputs, self._room), least=self.least)
         cached = step_times(runner, cell, self.steps, seed)
-        formula = formula_bytes(spec, *cell)
+        formula = formula_bytes(spec, runner.cache_item_bytes, *cell)
         return [
             *(float(np.median(times)) for times in (cached, recomputed, prefill)),
             *(float("nan") if count is None else count for count in (held, formula)),
@@ -129,12 +127,14 @@ class KvCache(
         return values
 
 
-def formula_bytes(spec: ModelSpec, batch: int, tokens: int) -> int | None:
-    """Bytes of keys and values for a batch of texts; None where the model does not say what it keeps."""
-    if spec.generation is None or spec.generation.cache_elements is None:
+def formula_bytes(spec: ModelSpec, item_bytes: float | None, batch: int, tokens: int) -> int | None:
+    """Bytes of keys and values for a batch of texts; None where it is not known what is kept."""
+    kept = spec.generation
+    if kept is None or kept.cache_elements is None or item_bytes is None:
         return None
-    kept = min(tokens, spec.generation.window or tokens)
-    return spec.generation.cache_elements * DTYPE_BYTES.get(spec.dtype, 4) * batch * kept
+    windowed = kept.windowed_elements * min(tokens, kept.window or tokens)
+    whole = (kept.cache_elements - kept.windowed_elements) * tokens
+    return int((windowed + whole) * item_bytes * batch)
 
 
 def _crossover(cells: dict[Cell, NDArray[np.float64]], seed: int) -> Interval | None:

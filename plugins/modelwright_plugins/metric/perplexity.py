@@ -70,7 +70,7 @@ class Perplexity(Metric, name="perplexity", figures=("value", "bits_per_byte"), 
             )
         rows = [ids[start : start + length] for start in starts]
         losses = self._losses(runner, rows, _batch(model, runner, length))
-        require_finite(losses, model.spec.format, model.spec.dtype)
+        require_finite(losses, model.spec.format, model.spec.dtype, "windows")
         yield {
             "nats": np.concatenate([row[-count:] for row, count in zip(losses, counts, strict=True)]),
             "windows": np.repeat(np.arange(len(counts)), counts),

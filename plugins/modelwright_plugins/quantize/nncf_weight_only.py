@@ -69,6 +69,10 @@ class QuantizeNNCFWeightOnly(
             raise ValueError(f"{wanting[0]} needs data: the name of a data set of the recipe")
         if wanting and BITS[self.mode] == 8:
             raise ValueError(f"{wanting[0]} improves 4-bit weights; mode is {self.mode}")
+        if BITS[self.mode] == 8 and (idle := self.changed("group_size", "ratio", "all_layers")):
+            raise ValueError(f"{idle[0]} is of 4-bit weights; mode is {self.mode}")
+        if self.data is not None and not wanting and self.ratio == 1:
+            raise ValueError("data has no use without awq, scale_estimation, gptq or a ratio below 1")
         return self
 
     def run(self, model: Model, ctx: StageContext) -> None:

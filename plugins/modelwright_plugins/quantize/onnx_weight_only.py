@@ -33,7 +33,7 @@ class QuantizeOnnxWeightOnly(
     fidelity="approximate",
     refuses=("int8", "weight-only"),
     adds=("weight-only",),
-    requires=("onnx", "onnxruntime"),
+    requires=("onnx", "onnx-ir", "onnxruntime"),
 ):
     """Store the weights of MatMul and Gemm in 4 or 8 bits, in blocks with a scale each (MatMulNBits).
 
@@ -93,6 +93,10 @@ class QuantizeOnnxWeightOnly(
             wanting = "method: gptq" if self.method == "gptq" else "budget" if self.budget is not None else ""
             if wanting:
                 raise ValueError(f"{wanting} needs data: the name of a data set of the recipe")
+        if self.data is not None and self.method != "gptq" and self.budget is None:
+            raise ValueError("data has no use without method: gptq or a budget")
+        if self.method != "gptq" and (idle := self.changed("samples", "damping", "act_order")):
+            raise ValueError(f"{idle[0]} is of method: gptq, and the method is {self.method}")
         if self.budget is not None and not self.bits <= self.budget <= self.high_bits:
             raise ValueError(
                 f"budget {self.budget} is not between bits {self.bits} and high_bits {self.high_bits}"
@@ -135,9 +139,9 @@ class QuantizeOnnxWeightOnly(
         before = initializer_bytes(graph)
         copy_companions(model.path, ctx.out)
         candidates = self._candidates(model, graph, layers, bits, ctx)
-        damage = self._damage(model, graph, layers, bits, candidates, ctx)
-        bits = self._spend(layers, bits, damage, ctx)
-        ctx.record("layers", layer_table(layers, bits, candidates, damage))
+        sensitivity = self._sensitivity(model, graph, layers, bits, candidates, ctx)
+        bits = self._spend(layers, bits, sensitivity, ctx)
+        ctx.record("layers", layer_table(layers, bits, candidates, sensitivity, self.method))
         ctx.record("bits", mean_bits(layers, bits, candidates))
         for layer in layers:
             weight = candidates.pop(layer.name).get(bits[layer.name])
@@ -213,7 +217,7 @@ class QuantizeOnnxWeightOnly(
             ctx.progress(len(candidates), len(layers), "quantizing layers")
         return candidates
 
-    def _damage(
+    def _sensitivity(
         self,
         model: Model,
         graph: ir.Model,
@@ -229,16 +233,16 @@ class QuantizeOnnxWeightOnly(
             return {}
         feeds = self._feeds(model, graph, "validation", self.sensitivity_samples, ctx)
         switch = WeightSwitch(graph, layers, model.spec, feeds, ctx.target.thread_count)
-        damage: dict[str, float] = {}
+        sensitivity: dict[str, float] = {}
         for number, layer in enumerate(layers):
             ctx.progress(number, len(layers), "measuring each layer")
             if layer.name not in fixed:
                 matrix = candidates[layer.name][self.bits].dequantize().T
-                damage[layer.name] = switch.damage({layer.name: matrix})
-        return damage
+                sensitivity[layer.name] = switch.sensitivity({layer.name: matrix})
+        return sensitivity
 
     def _spend(
-        self, layers: Sequence[Layer], fixed: Bits, damage: Mapping[str, float], ctx: StageContext
+        self, layers: Sequence[Layer], fixed: Bits, sensitivity: Mapping[str, float], ctx: StageContext
     ) -> dict[str, int]:
         """The bits of every layer."""
         from modelwright_plugins.weight_only.budget import favoured_layers
@@ -248,7 +252,7 @@ class QuantizeOnnxWeightOnly(
             return bits
         sizes = {layer.name: layer.size for layer in layers}
         try:
-            favoured = favoured_layers(sizes, bits, damage, self.high_bits, self.budget)
+            favoured = favoured_layers(sizes, bits, sensitivity, self.high_bits, self.budget)
         except ValueError as error:
             mean = sum(sizes[name] * bits[name] for name in bits) / sum(sizes.values())
             raise RecipeError(

@@ -9,19 +9,21 @@ import numpy as np
 
 from modelwright.api.model import GenerationSpec, Model
 from modelwright.api.runner import Decoder, Floats, Inputs, Tokens
-from modelwright.errors import RecipeError
+from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.text.finite import require_finite
 from modelwright_plugins.text.prompts import PromptTokenizer
 from modelwright_plugins.text.sampling import Sampler
 
 
 class CausalRunner(ABC):
-    """Tokenizes, pads on the left, generates; a format's runner adds `logits`, `start` and `describe`.
+    """Tokenizes, pads on the left, generates; a format's runner adds `all_logits`, `start` and
+    `describe`, and says in `cache_item_bytes` how large a number in its cache is.
 
     >>> runner.generate(["def add(a, b):"], max_new_tokens=32)
     """
 
     max_batch: int | None = None
+    cache_item_bytes: float | None = 4
 
     def __init__(self, model: Model) -> None:
         self.spec = model.spec
@@ -29,8 +31,8 @@ class CausalRunner(ABC):
         self.prompts = PromptTokenizer(model.path, self.generation)
 
     @abstractmethod
-    def logits(self, inputs: Inputs) -> Floats:
-        """Logits at every position, of shape [batch, length, vocabulary]."""
+    def all_logits(self, inputs: Inputs) -> Floats:
+        """Logits at every position of inputs that fit the context."""
 
     @abstractmethod
     def start(self, inputs: Inputs, new_tokens: int) -> Decoder:
@@ -52,13 +54,21 @@ class CausalRunner(ABC):
         """The text of token ids."""
         return self.prompts.decode(tokens)
 
+    def logits(self, inputs: Inputs) -> Floats:
+        """Logits at every position, of shape [batch, length, vocabulary].
+
+        Raises RecipeError for inputs beyond the context, StageError when the model's vocabulary is another.
+        """
+        self.check_room(inputs, 0)
+        return self._as_wide_as_described(self.all_logits(inputs))
+
     def sample(self, batch: int, length: int, seed: int = 0) -> Inputs:
         """Random token ids of shape [batch, length]."""
         return self.prompts.sample(batch, length, seed)
 
     def infer(self, inputs: Inputs) -> Floats:
         """Logits of the token that comes next, of shape [batch, vocabulary]."""
-        return np.array(self.start(inputs, 0).logits, dtype=np.float32)
+        return self._as_wide_as_described(np.array(self.start(inputs, 0).logits, dtype=np.float32))
 
     def run(self, texts: Sequence[str], batch_size: int = 32) -> Floats:
         """Logits of what comes next, in the order of `texts`; of a long text the last part is read.
@@ -128,6 +138,17 @@ class CausalRunner(ABC):
                 where=f"the {self.spec.format} model",
                 accepted=f"at most {self.max_batch}",
             )
+
+    def _as_wide_as_described(self, logits: Floats) -> Floats:
+        if logits.shape[-1] != self.generation.vocabulary:
+            raise StageError(
+                f"The model gives logits of {logits.shape[-1]:,} tokens, and its description says "
+                f"{self.generation.vocabulary:,}.",
+                where=f"the {self.spec.format} model, generation.vocabulary",
+                accepted="a model and a description of the same vocabulary",
+                hint="export the model again",
+            )
+        return logits
 
     def _continue(
         self, inputs: Inputs, new_tokens: int, sampler: Sampler, *, use_cache: bool

@@ -9,7 +9,8 @@ import numpy as np
 
 from modelwright.api.model import GenerationSpec
 from modelwright.api.runner import Inputs
-from modelwright_plugins.text.tokenize import open_tokenizer
+from modelwright.errors import RecipeError
+from modelwright_plugins.text.tokenize import TOKENIZER_FILE, open_tokenizer
 
 
 class PromptTokenizer:
@@ -19,7 +20,8 @@ class PromptTokenizer:
     >>> prompts.batch(prompts.encode(["a text", "another one"]))["input_ids"].shape
     (2, 5)
 
-    Arrays are int64 of shape [batch, length]: `input_ids`, `attention_mask`.
+    Arrays are int64 of shape [batch, length]: `input_ids`, `attention_mask`. Raises RecipeError when the
+    tokenizer gives ids that the model does not know.
     """
 
     def __init__(self, folder: Path, generation: GenerationSpec) -> None:
@@ -27,6 +29,14 @@ class PromptTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._generation = generation
+        largest = max(self._tokenizer.get_vocab().values(), default=-1)
+        if largest >= generation.vocabulary:
+            raise RecipeError(
+                f"The tokenizer gives ids up to {largest}, the model knows {generation.vocabulary} tokens.",
+                where=str(folder / TOKENIZER_FILE),
+                accepted=f"ids from 0 to {generation.vocabulary - 1}",
+                hint="the tokenizer belongs to another checkpoint",
+            )
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text; of an empty one the end of the text before it, as a model has to start."""

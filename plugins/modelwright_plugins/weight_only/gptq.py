@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from modelwright.errors import StageError
 from modelwright_plugins.weight_only.blocks import BlockWeight, Reals, encode
 from modelwright_plugins.weight_only.grid import Grid, searched_grid
 
@@ -97,8 +98,16 @@ def _inverse_factor(hessian: NDArray[np.float64], damping: float) -> Reals:
     mean = diagonal.mean() or 1.0
     diagonal[diagonal == 0] = mean
     diagonal += damping * mean
-    inverse = np.linalg.inv(hessian)
-    return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T, dtype=np.float32)
+    try:
+        inverse = np.linalg.inv(hessian)
+        return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T, dtype=np.float32)
+    except np.linalg.LinAlgError as error:
+        raise StageError(
+            f"GPTQ finds no inverse of a Hessian of {len(hessian):,} inputs: {error}.",
+            where=f"damping {damping}, of quantize.onnx_weight_only",
+            accepted="calibration data that move every input, or more damping",
+            hint="raise damping to 0.05 or samples to 128",
+        ) from error
 
 
 def _grid(values: Reals, importance: Reals, bits: int, symmetric: bool) -> Grid:

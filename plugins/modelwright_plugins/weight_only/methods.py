@@ -75,6 +75,11 @@ def quantized(
             )
 
 
+def method_of(layer: Layer, method: MethodName) -> str:
+    """The method that a layer is really quantized by."""
+    return "k_quant" if method == "gptq" and layer.lookups else method
+
+
 def without_data(
     matrix: Reals, method: MethodName, bits: int, block_size: int, *, symmetric: bool
 ) -> BlockWeight:

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from modelwright_plugins.weight_only.blocks import BlockWeight
 from modelwright_plugins.weight_only.layers import Layer
+from modelwright_plugins.weight_only.methods import MethodName, method_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -18,9 +19,13 @@ Candidates = Mapping[str, Mapping[int, BlockWeight]]
 
 
 def layer_table(
-    layers: Sequence[Layer], bits: Mapping[str, int], candidates: Candidates, damage: Mapping[str, float]
+    layers: Sequence[Layer],
+    bits: Mapping[str, int],
+    candidates: Candidates,
+    sensitivity: Mapping[str, float],
+    method: MethodName,
 ) -> list[JsonValue]:
-    """A row per layer: its bits, the relative error of its weights, what it alone does to the outputs."""
+    """A row per layer: bits, method, relative error of its weights, what it alone does to the outputs."""
     rows: list[JsonValue] = []
     for layer in layers:
         weight = candidates[layer.name].get(bits[layer.name])
@@ -30,10 +35,11 @@ def layer_table(
             "inputs": layer.inputs,
             "outputs": layer.outputs,
             "bits": bits[layer.name],
+            "method": "none" if weight is None else method_of(layer, method),
             "error": 0.0 if weight is None else _relative_error(layer, weight),
         }
-        if layer.name in damage:
-            row["damage"] = damage[layer.name]
+        if layer.name in sensitivity:
+            row["sensitivity"] = sensitivity[layer.name]
         rows.append(row)
     return rows
 

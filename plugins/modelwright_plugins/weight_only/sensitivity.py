@@ -23,7 +23,7 @@ class WeightSwitch:
     """A graph that is given the matrices of its layers with every run, so that any can be replaced.
 
     >>> switch = WeightSwitch(graph, layers, spec, feeds, threads=2)
-    >>> switch.damage({"node_MatMul_68": quantized.dequantize().T})
+    >>> switch.sensitivity({"node_MatMul_68": quantized.dequantize().T})
 
     One session serves all layers, and no weight is held twice but those the graph holds transposed.
     """
@@ -55,7 +55,7 @@ class WeightSwitch:
         self._output = "logits" if "logits" in outputs else outputs[0]
         self._float = [self._run(feed, {}) for feed in feeds]
 
-    def damage(self, replaced: Mapping[str, Reals]) -> float:
+    def sensitivity(self, replaced: Mapping[str, Reals]) -> float:
         """How far the outputs move when the named layers have other matrices, [inputs, outputs].
 
         Mean Kullback-Leibler divergence in nats of the next token's (or the label's) distribution; for

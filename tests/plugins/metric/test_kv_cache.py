@@ -113,15 +113,17 @@ def test_measured_bytes_equal_the_formula(causal: Model, causal_runner: TorchCau
     assert figure(values, "kv_cache.bytes", length=40).ratio == Interval.exactly(1)
 
 
-def test_the_formula_knows_dtype_and_window(causal: Model) -> None:
+def test_the_formula_knows_the_caches_type_and_windows(causal: Model) -> None:
     spec = causal.spec
-    assert formula_bytes(spec, 3, 10) == 128 * 4 * 3 * 10
-    assert formula_bytes(spec.model_copy(update={"dtype": "bfloat16"}), 3, 10) == 128 * 2 * 3 * 10
-    assert formula_bytes(spec.model_copy(update={"dtype": "int4"}), 3, 10) == 128 * 4 * 3 * 10
-    window = GenerationSpec(vocabulary=264, cache_elements=128, window=6)
-    assert formula_bytes(spec.model_copy(update={"generation": window}), 1, 10) == 128 * 4 * 6
+    assert formula_bytes(spec, 4, 3, 10) == 128 * 4 * 3 * 10
+    assert formula_bytes(spec, 34 / 32, 3, 10) == 128 * 34 // 32 * 3 * 10
+    window = GenerationSpec(vocabulary=264, cache_elements=128, windowed_elements=128, window=6)
+    assert formula_bytes(spec.model_copy(update={"generation": window}), 2, 1, 10) == 128 * 2 * 6
+    half = GenerationSpec(vocabulary=264, cache_elements=128, windowed_elements=64, window=6)
+    assert formula_bytes(spec.model_copy(update={"generation": half}), 2, 1, 10) == 64 * 2 * (6 + 10)
+    assert formula_bytes(spec, None, 3, 10) is None
     unknown = GenerationSpec(vocabulary=264)
-    assert formula_bytes(spec.model_copy(update={"generation": unknown}), 1, 10) is None
+    assert formula_bytes(spec.model_copy(update={"generation": unknown}), 4, 1, 10) is None
 
 
 def test_the_whole_text_is_run_again_without_the_cache(

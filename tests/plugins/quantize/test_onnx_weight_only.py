@@ -35,6 +35,10 @@ def causal(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return write_causal_graph(tmp_path_factory.mktemp("causal"))
 
 
+def calibrated(method: str, samples: int) -> dict[str, Any]:
+    return {"data": "docs", "samples": samples, "length": 32} if method == "gptq" else {}
+
+
 def quantize(model: Model, folder: Path, **parameters: Any) -> tuple[Model, FolderContext]:
     ctx = FolderContext(folder, data=DATA, target=Target(threads=1))
     return ctx.apply(QuantizeOnnxWeightOnly.model_validate(parameters), model), ctx
@@ -61,7 +65,7 @@ def test_each_method_stays_close_in_4_bits(
     causal: Model, tmp_path: Path, method: str, symmetric: bool
 ) -> None:
     found, ctx = quantize(
-        causal, tmp_path / "a", method=method, symmetric=symmetric, data="docs", length=32, samples=20
+        causal, tmp_path / "a", method=method, symmetric=symmetric, **calibrated(method, 20)
     )
     assert cosine(logits(causal), logits(found)) > 0.95
     zeros = [name for name in load_graph(found.path).graph.initializers if name.endswith("_zero_points")]
@@ -131,9 +135,9 @@ def test_the_budget_is_kept_and_the_most_sensitive_layer_with_it(causal: Model, 
     mean = sum(SIZES[name] * row["bits"] for name, row in rows.items()) / sum(SIZES.values())
     assert mean <= 5.5
     assert ctx.records["bits"]["codes"] == pytest.approx(mean)  # type: ignore[call-overload,index]
-    gain = {name: row["damage"] / SIZES[name] for name, row in rows.items()}
+    gain = {name: row["sensitivity"] / SIZES[name] for name, row in rows.items()}
     assert rows[max(gain, key=gain.__getitem__)]["bits"] == 8
-    assert all(row["damage"] > 0 for row in rows.values())
+    assert all(row["sensitivity"] > 0 for row in rows.values())
     uniform, _ = quantize(causal, tmp_path / "b", method="rtn")
     expected = logits(causal)
     assert cosine(expected, logits(found)) > cosine(expected, logits(uniform))
@@ -203,6 +207,8 @@ def test_the_same_input_gives_the_same_bytes(causal: Model, tmp_path: Path) -> N
         ({"budget": 5}, "budget needs data"),
         ({"budget": 12, "data": "docs"}, "budget 12.0 is not between bits 4 and high_bits 8"),
         ({"budget": 8, "bits": 8, "data": "docs"}, "bits and high_bits are both 8"),
+        ({"method": "rtn", "data": "docs"}, "data has no use without method: gptq or a budget"),
+        ({"method": "hqq", "damping": 0.1}, "damping is of method: gptq, and the method is hqq"),
         ({"accuracy_level": 5}, "less than or equal to 4"),
     ],
 )
@@ -233,7 +239,7 @@ def test_what_cannot_be_quantized_is_refused(causal: Model, tmp_path: Path) -> N
 @pytest.mark.parametrize("method", ["rtn", "gptq"])
 def test_an_encoder_in_8_bits(tiny_onnx: Model, tmp_path: Path, method: str) -> None:
     found, _ = quantize(
-        tiny_onnx, tmp_path / "a", bits=8, method=method, data="docs", samples=8, embeddings=True
+        tiny_onnx, tmp_path / "a", bits=8, method=method, embeddings=True, **calibrated(method, 8)
     )
     operators = Onnx().graph_operators(found)
     assert (operators["MatMulNBits"], operators["GatherBlockQuantized"]) == (12, 1)

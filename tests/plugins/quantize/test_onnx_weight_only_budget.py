@@ -28,9 +28,9 @@ def test_the_budget_holds_for_any_sizes() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         sizes = {str(index): int(size) for index, size in enumerate(rng.integers(1, 1000, 20))}
-        damage = {name: float(rng.random()) for name in sizes}
+        sensitivity = {name: float(rng.random()) for name in sizes}
         budget = float(rng.uniform(4, 8))
-        chosen = favoured_layers(sizes, dict.fromkeys(sizes, 4), damage, 8, budget)
+        chosen = favoured_layers(sizes, dict.fromkeys(sizes, 4), sensitivity, 8, budget)
         spent = sum(size * (8 if name in chosen else 4) for name, size in sizes.items())
         room = budget * sum(sizes.values()) - spent
         assert room >= -1e-6
@@ -39,7 +39,7 @@ def test_the_budget_holds_for_any_sizes() -> None:
 
 def test_layers_with_bits_of_their_own_count_and_keep_them() -> None:
     bits = BITS | {"d": 8}
-    damage = {name: DAMAGE[name] for name in ("a", "b", "c")}
-    assert favoured_layers(SIZES, bits, damage, 8, 6.8) == {"a", "c"}
+    sensitivity = {name: DAMAGE[name] for name in ("a", "b", "c")}
+    assert favoured_layers(SIZES, bits, sensitivity, 8, 6.8) == {"a", "c"}
     with pytest.raises(ValueError, match="more than the budget"):
-        favoured_layers(SIZES, bits, damage, 8, 6.1)
+        favoured_layers(SIZES, bits, sensitivity, 8, 6.1)
