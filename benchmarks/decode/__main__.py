@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         for worker in workers:
             worker.close()
-    command = "python -m benchmarks.decode " + shlex.join(sys.argv[1:] if argv is None else argv)
+    command = shlex.join(["python", "-m", "benchmarks.decode", *(sys.argv[1:] if argv is None else argv)])
     table = write(
         contenders, {**missing, **died}, settings, shares, bandwidth, arguments.shape, arguments.out, command
     )

@@ -115,7 +115,9 @@ def main(argv: list[str] | None = None) -> int:
     document = {
         "benchmark": "weight_only",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m benchmarks.weight_only " + shlex.join(sys.argv[1:] if argv is None else argv),
+        "command": shlex.join(
+            ["python", "-m", "benchmarks.weight_only", *(sys.argv[1:] if argv is None else argv)]
+        ),
         "cpu": cpu_model(),
         "tokens": tokens,
         "rows": rows,
