@@ -74,24 +74,28 @@ import openvino as ov
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("model/tokenizer.json")
-model = ov.Core().compile_model("model/openvino_model.xml", "CPU")
+model = ov.Core().compile_model("model/openvino_model.xml", "CPU", {properties})
 request = model.create_infer_request()
 names = [port.get_any_name() for port in model.inputs]
 tokens = tokenizer.encode("a prompt").ids
 fed = tokens
 for _ in range(32):
-    inputs = {
+    inputs = {{
         "input_ids": np.array([fed]),
         "attention_mask": np.ones((1, len(tokens)), np.int64),
         "position_ids": np.arange(len(tokens) - len(fed), len(tokens))[None],
         "beam_idx": np.zeros(1, np.int32),
         "logits_to_keep": np.array([len(fed) - 1]),
-    }
-    logits = request.infer({name: inputs[name] for name in names})["logits"]
+    }}
+    logits = request.infer({{name: inputs[name] for name in names}})["logits"]
     fed = [int(logits[0, -1].argmax())]
     tokens = tokens + fed
 text = tokenizer.decode(tokens)
 """
+
+
+# What a model's details fix of how OpenVINO runs it.
+_PROPERTIES = {"inference_precision": "INFERENCE_PRECISION_HINT", "cache_precision": "KV_CACHE_PRECISION"}
 
 
 def generation_snippet(spec: ModelSpec, provider: str) -> str | None:
@@ -103,4 +107,7 @@ def generation_snippet(spec: ModelSpec, provider: str) -> str | None:
         return _ONNX.format(provider=provider)
     if spec.format == "gguf":
         return _GGUF.format(context=spec.max_length)
-    return {"torch": _TORCH, "genai": _GENAI, "openvino": _OPENVINO}.get(spec.format)
+    if spec.format == "openvino":
+        chosen = {_PROPERTIES[key]: value for key, value in spec.details.items() if key in _PROPERTIES}
+        return _OPENVINO.format(properties=chosen)
+    return {"torch": _TORCH, "genai": _GENAI}.get(spec.format)
