@@ -12,6 +12,7 @@ from modelwright_plugins.llama2c.forward import KeyValueCache, Transformer
 from modelwright_plugins.llama2c.layout import Header
 from modelwright_plugins.llama2c.read import MODEL_FILE, Weights
 from modelwright_plugins.text.causal_runner import CausalRunner
+from modelwright_plugins.text.steps import append_tokens
 
 
 class Llama2cRunner(CausalRunner):
@@ -68,8 +69,7 @@ class Llama2cDecoder:
 
     def step(self, tokens: Tokens) -> Floats:
         """Append one token to each row."""
-        column = np.asarray(tokens, np.int64)[:, None]
-        self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
+        column, self._mask = append_tokens(self._mask, tokens)
         self.logits = self._forward(column)
         return self.logits
 

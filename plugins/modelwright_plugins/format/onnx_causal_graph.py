@@ -12,6 +12,7 @@ import numpy as np
 from modelwright.api.model import GenerationSpec
 from modelwright.api.runner import Tokens
 from modelwright.errors import RecipeError
+from modelwright_plugins.text.steps import positions
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -96,8 +97,8 @@ class CausalGraph:
 
     def token_inputs(self, ids: Tokens, mask: Tokens) -> dict[str, Tokens]:
         """What the graph takes for the last `ids.shape[1]` columns of `mask`; positions count the seen."""
-        positions = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
-        arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        places = positions(mask, ids.shape[1])
+        arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
         return {
             name: np.ascontiguousarray(array, np.int64)
             for name, array in arrays.items()

@@ -10,6 +10,7 @@ from modelwright.api.runner import Decoder, Floats, Inputs, Tokens
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph
 from modelwright_plugins.text.padding_side import last_columns, pad_right
+from modelwright_plugins.text.steps import append_tokens
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -64,9 +65,8 @@ class OnnxDecoder:
 
     def step(self, tokens: Tokens) -> Floats:
         """Append one token to each row."""
-        column = np.asarray(tokens, np.int64)[:, None]
         past = self._mask.shape[1]
-        self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
+        column, self._mask = append_tokens(self._mask, tokens)
         self._run(column, past)
         self.logits = self._next[:, 0].astype(np.float32, copy=False)
         return self.logits

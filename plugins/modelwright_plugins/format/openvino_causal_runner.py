@@ -9,6 +9,7 @@ from modelwright.api.runner import Floats, Inputs, Tokens
 from modelwright.api.target import Target
 from modelwright_plugins.format.openvino_compile import compile_graph, describe_compiled
 from modelwright_plugins.text.causal_runner import CausalRunner
+from modelwright_plugins.text.steps import append_tokens, positions
 
 # Bytes of a number in the cache; an 8-bit cache has scales beside it that OpenVINO does not tell of.
 CACHE_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
@@ -61,18 +62,17 @@ class OpenVINODecoder:
 
     def step(self, tokens: Tokens) -> Floats:
         """Append one token to each row."""
-        column = np.asarray(tokens, np.int64)[:, None]
-        self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
+        column, self._mask = append_tokens(self._mask, tokens)
         self.logits = self.infer(column, np.array([0]))[:, -1]
         return self.logits
 
     def infer(self, ids: Tokens, kept: Tokens) -> Floats:
         """Logits of shape [batch, kept, vocabulary], a view that holds until the next call."""
-        positions = np.maximum(self._mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
+        places = positions(self._mask, ids.shape[1])
         available = {
             "input_ids": ids,
             "attention_mask": self._mask,
-            "position_ids": positions,
+            "position_ids": places,
             "beam_idx": np.arange(len(ids), dtype=np.int32),
             "logits_to_keep": kept,
         }

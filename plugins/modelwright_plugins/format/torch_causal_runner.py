@@ -15,6 +15,7 @@ from modelwright_plugins.format.torch_cache import new_cache, stored_bytes
 from modelwright_plugins.format.torch_device import describe_torch, require_device
 from modelwright_plugins.format.torch_tokenizer import with_fast_tokenizer
 from modelwright_plugins.text.causal_runner import CausalRunner
+from modelwright_plugins.text.steps import append_tokens, positions
 
 if TYPE_CHECKING:
     import torch
@@ -63,11 +64,11 @@ class TorchCausalRunner(CausalRunner):
         import torch
 
         device = self.model.device
-        positions = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
+        places = positions(mask, ids.shape[1])
         tensors: dict[str, torch.Tensor] = {
             "input_ids": torch.from_numpy(ids).to(device),
             "attention_mask": torch.from_numpy(mask).to(device),
-            "position_ids": torch.from_numpy(positions).to(device),
+            "position_ids": torch.from_numpy(places).to(device),
         }
         fed: dict[str, Any] = {name: tensor for name, tensor in tensors.items() if name in self.names}
         fed["use_cache"] = cache is not None
@@ -91,8 +92,7 @@ class TorchDecoder:
 
     def step(self, tokens: Tokens) -> Floats:
         """Append one token to each row."""
-        column = np.asarray(tokens, np.int64)[:, None]
-        self._mask = np.concatenate([self._mask, np.ones_like(column)], axis=1)
+        column, self._mask = append_tokens(self._mask, tokens)
         self.logits = self._forward(column)
         return self.logits
 

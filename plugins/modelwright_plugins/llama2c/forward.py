@@ -9,6 +9,7 @@ from modelwright_plugins.llama2c.architecture import EPSILON
 from modelwright_plugins.llama2c.layout import Header
 from modelwright_plugins.llama2c.read import Weights
 from modelwright_plugins.llama2c.rotary import rotate, tables
+from modelwright_plugins.text.steps import positions
 
 
 class KeyValueCache:
@@ -44,8 +45,8 @@ class Transformer:
 
         `mask` covers what is in the cache as well, of shape [batch, past + length]; the cache is appended to.
         """
-        positions = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
-        cosines, sines = tables(positions, self.header.head_dim)
+        places = positions(mask, ids.shape[1])
+        cosines, sines = tables(places, self.header.head_dim)
         begins = mask.argmax(axis=1)
         state = self._weights.matrix("tok_embeddings").rows(ids)
         for layer in range(self.header.layers):
