@@ -70,7 +70,7 @@ def _environment() -> Environment:
         kind=lambda layout: type(layout).__name__,
     )
     environment.globals.update(
-        quantity=_quantity, over=_over, share=_share, memory=units.memory, disk=units.disk
+        quantity=_quantity, deviation=units.deviation, share=_share, memory=units.memory, disk=units.disk
     )
     return environment
 
@@ -152,12 +152,6 @@ def _curve_drawer(numbers: Iterator[int]) -> Callable[[list[float], str], Markup
         return Markup(charts.line_chart(f"chart-{next(numbers)}", title, values))
 
     return draw
-
-
-def _over(used: int, predicted: int) -> str:
-    """How far a step went over its prediction, in words; empty where it kept to it or there is none."""
-    over = used / predicted - 1 if predicted > 0 else 0.0
-    return f"{units.percent(over)} over" if over > 0.005 else ""
 
 
 def _share(used: int, predicted: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from modelwright.api.metric import Value
 from modelwright.report import figures, units
@@ -159,12 +159,17 @@ def _steps(report: Report) -> str:
             plain(step.name),
             plain(step.stage),
             "from the store" if step.cached else units.seconds(step.seconds),
-            f"{units.memory(step.peak_memory)} of {units.memory(step.predicted_memory)}",
-            f"{units.disk(step.disk)} of {units.disk(step.predicted_disk)}",
+            _beside(step.peak_memory, step.predicted_memory, units.memory),
+            _beside(step.disk, step.predicted_disk, units.disk),
         )
         for step in report.steps
     ]
     return table(("Step", "Stage", "Time", "Memory, of predicted", "Disk, of predicted"), rows, (2, 3, 4))
+
+
+def _beside(used: int, predicted: int, text: Callable[[int], str]) -> str:
+    error = units.deviation(used, predicted)
+    return f"{text(used)} of {text(predicted)}" + (f", {error}" if error else "")
 
 
 def _folded(summary: str, body: str) -> str:

@@ -148,3 +148,13 @@ def _scientific(value: float) -> str:
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     power = str(int(exponent)).translate(_SUPERSCRIPTS)
     return f"{mantissa.replace('-', MINUS)}{NARROW}×{NARROW}10{power}"
+
+
+def deviation(used: int, predicted: int) -> str:
+    """How far what was used is from the prediction, in words; empty where either is unknown."""
+    if used <= 0 or predicted <= 0:
+        return ""
+    error = used / predicted - 1
+    return (
+        f"{percent(abs(error))} {'over' if error > 0 else 'under'}" if abs(error) > 0.005 else "as predicted"
+    )
