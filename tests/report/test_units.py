@@ -73,6 +73,6 @@ def test_digests_are_shortened() -> None:
 
 def test_how_far_a_prediction_was_off() -> None:
     assert plain(units.deviation(512, 480)) == "6.7 % over"
-    assert plain(units.deviation(360, 480)) == "25 % under"
+    assert plain(units.deviation(360, 480)) == "25.0 % under"
     assert units.deviation(480, 480) == "as predicted"
     assert units.deviation(0, 480) == units.deviation(480, 0) == ""
