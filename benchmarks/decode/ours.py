@@ -10,18 +10,14 @@ from typing import Any
 import yaml
 
 import modelwright
-from modelwright.engine.listener import Listener
-from modelwright.engine.steps import StepRunner
+from benchmarks.turns.steps import run_plan
 
 
 def run_recipe_steps(recipe: str, model: Path, place: Path, overrides: Sequence[str] = ()) -> Path:
     """The model folder that a recipe's steps make of a checkpoint; `place` keeps what was made before."""
     changes = ["model=local", f"model.path={model.absolute()}", *overrides]
     planned = modelwright.plan(recipe, changes, artifacts=place / "artifacts", store=place / "store")
-    runner = StepRunner(planned, place / "logs", Listener())
-    for step in planned.steps:
-        runner.run(step)
-    return runner.models[planned.steps[-1].name].path
+    return run_plan(planned, place / "logs").models[planned.steps[-1].name].path
 
 
 def run_steps(stages: Mapping[str, Mapping[str, Any]], model: Path, place: Path) -> Path:
@@ -31,7 +27,4 @@ def run_steps(stages: Mapping[str, Mapping[str, Any]], model: Path, place: Path)
         text = {"name": "benchmark", "model": {"path": str(model.absolute())}, "stages": stages}
         file.write_text(yaml.safe_dump({"defaults": [{"/target": "cpu"}, "_self_"], **text}, sort_keys=False))
         planned = modelwright.plan(file, artifacts=place / "artifacts", store=place / "store")
-        runner = StepRunner(planned, place / "logs", Listener())
-        for step in planned.steps:
-            runner.run(step)
-        return runner.models[planned.steps[-1].name].path
+        return run_plan(planned, place / "logs").models[planned.steps[-1].name].path

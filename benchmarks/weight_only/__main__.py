@@ -21,11 +21,11 @@ import yaml
 
 import modelwright
 from benchmarks.turns.machine import cpu_model
+from benchmarks.turns.steps import run_plan
 from benchmarks.weight_only.variants import VARIANTS
 from modelwright.api.metric import MetricContext, Observation
 from modelwright.api.model import Model
-from modelwright.engine.listener import Listener
-from modelwright.engine.steps import StepRunner
+from modelwright.api.target import Target
 from modelwright_plugins.dataset.python_docs import PythonDocs
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.metric.perplexity import Perplexity
@@ -44,16 +44,12 @@ def quantized(parameters: dict[str, Any] | None, place: Path) -> tuple[Model, di
         file = Path(folder) / "recipe.yaml"
         file.write_text(yaml.safe_dump({**recipe, "data": {"docs": DOCS}, "stages": stages}, sort_keys=False))
         planned = modelwright.plan(file, artifacts=place / "artifacts", store=place / "store")
-        runner = StepRunner(planned, place / "logs", Listener())
-        for step in planned.steps:
-            runner.run(step)
+        runner = run_plan(planned, place / "logs")
         return runner.models[planned.steps[-1].name], dict(runner.results[-1].records)
 
 
 def observe(model: Model) -> Observation:
     """The losses on the test split."""
-    from modelwright.api.target import Target
-
     records = PythonDocs(form="text").load("test")
     target = Target().resolved()
     context = MetricContext(target, 0, Onnx(), {("docs", "test"): records})

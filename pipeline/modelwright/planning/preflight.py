@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modelwright.api.anatomy import Anatomy
-from modelwright.api.format import Format
-from modelwright.api.model import SPEC_FILE, Model
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.device_map import CPU, Device
 from modelwright.planning.devices import found_devices, gpus_of
-from modelwright.planning.source import local_folder
+from modelwright.planning.source import find_format, local_folder
 from modelwright.planning.weight_schemes import ALIASES
 from modelwright.recipe.compose import compose_recipe
 from modelwright.recipe.groups import compose_groups, validated
 from modelwright.recipe.origin import Origin
 from modelwright.recipe.schema import ModelSource
 from modelwright.registry import Registry
+
+ACCEPTED = "a Hugging Face folder: config.json, with or without safetensors"
 
 
 class Subject(NamedTuple):
@@ -114,29 +114,12 @@ def devices_for(target: Target | None) -> dict[Device, int]:
 
 
 def _anatomy(registry: Registry, path: Path, format_name: str | None, where: str) -> Anatomy:
-    format_ = _format_of(registry, path, format_name, where)
+    format_ = find_format(registry, path, format_name, where, ACCEPTED)
     found = format_.anatomy(path)
     if found is None:
         raise RecipeError(
             f"The format '{format_.name}' does not say what its models are built of.",
             where=str(path),
-            accepted="a Hugging Face folder: config.json, with or without safetensors",
+            accepted=ACCEPTED,
         )
     return found
-
-
-def _format_of(registry: Registry, path: Path, named: str | None, where: str) -> Format:
-    if named is not None:
-        return registry.formats.find(named, where)()
-    if (path / SPEC_FILE).is_file():
-        written = Model.open(path, digest="unread").spec.format
-        return registry.formats.find(written, str(path / SPEC_FILE))()
-    for name in registry.formats:
-        format_ = registry.formats[name]()
-        if format_.recognises(path):
-            return format_
-    raise RecipeError(
-        "No format recognises the model's folder.",
-        where=str(path),
-        accepted="a Hugging Face folder: config.json, with or without safetensors",
-    )

@@ -32,7 +32,13 @@ def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelS
         path = format_class().fetch(
             source.path, revision=source.revision, trust_remote_code=source.trust_remote_code
         )
-    format_ = _format_of(registry, recipe, path)
+    format_ = find_format(
+        registry,
+        path,
+        source.format,
+        recipe.origin.of("model.format"),
+        "a Hugging Face checkpoint (config.json, safetensors, tokenizer), or an artifact's model/",
+    )
     if (path / SPEC_FILE).is_file():
         spec = Model.open(path, digest="unread").spec
     else:
@@ -89,10 +95,13 @@ def _package_folder(text: str, where: str) -> Path:
     return path
 
 
-def _format_of(registry: Registry, recipe: RecipeOutline, path: Path) -> Format:
-    named = recipe.text.model.format
+def find_format(registry: Registry, path: Path, named: str | None, where: str, accepted: str) -> Format:
+    """The format that is named, that the folder says it has, or that recognises it.
+
+    Raises RecipeError, which names `accepted`, when none of them is there.
+    """
     if named is not None:
-        return registry.formats.find(named, recipe.origin.of("model.format"))()
+        return registry.formats.find(named, where)()
     if (path / SPEC_FILE).is_file():
         written = Model.open(path, digest="unread").spec.format
         return registry.formats.find(written, str(path / SPEC_FILE))()
@@ -100,11 +109,7 @@ def _format_of(registry: Registry, recipe: RecipeOutline, path: Path) -> Format:
         format_ = registry.formats[name]()
         if format_.recognises(path):
             return format_
-    raise RecipeError(
-        "No format recognises the model's folder.",
-        where=str(path),
-        accepted="a Hugging Face checkpoint (config.json, safetensors, tokenizer), or an artifact's model/",
-    )
+    raise RecipeError("No format recognises the model's folder.", where=str(path), accepted=accepted)
 
 
 def _with_overrides(recipe: RecipeOutline, spec: ModelSpec) -> ModelSpec:

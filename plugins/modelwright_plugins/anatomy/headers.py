@@ -41,8 +41,6 @@ def read_stored(path: Path) -> Stored | None:
     tensors: dict[str, TensorEntry] = {}
     owners: dict[str, str] = {}
     for file in weight_files(path):
-        if index and file.name not in index.values():
-            continue  # another copy of the weights beside the shards
         for name, entry in read_header(file).items():
             if name in tensors:
                 raise RecipeError(

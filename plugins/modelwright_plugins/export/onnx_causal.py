@@ -40,6 +40,7 @@ def trace_causal(
     from modelwright_plugins.causal_trace.anatomy import examine
     from modelwright_plugins.causal_trace.logits import limit_logits
     from modelwright_plugins.causal_trace.trace import trace_step
+    from modelwright_plugins.format.onnx_graph import save_graph
     from modelwright_plugins.format.torch import load_checkpoint
 
     dtype = "float32" if model.spec.dtype == "bfloat16" else model.spec.dtype
@@ -85,7 +86,7 @@ def trace_causal(
         },
     )
     ctx.progress(3, 4, "saving")
-    save(graph, ctx)
+    save_graph(graph, ctx.out, INLINE_LIMIT)
     ctx.describe(dtype=dtype)
 
 
@@ -109,19 +110,6 @@ def causal_footprint(size: ModelSize) -> Footprint:
         disk_bytes=weights + 2 * MIB,
         result=size.model_copy(update={"weight_bytes": weights}),
     )
-
-
-def save(graph: onnx_ir.Model, ctx: StageContext) -> None:
-    """Write `model.onnx`, and larger weights beside it in `model.onnx.data`, one tensor at a time."""
-    import onnx_ir
-
-    from modelwright_plugins.format.onnx import GRAPH_FILE
-    from modelwright_plugins.format.onnx_graph import strip_metadata
-
-    strip_metadata(graph)
-    tensors = [value.const_value for value in graph.graph.initializers.values() if value.const_value]
-    external = f"{GRAPH_FILE}.data" if sum(tensor.nbytes for tensor in tensors) > INLINE_LIMIT else None
-    onnx_ir.save(graph, str(ctx.out / GRAPH_FILE), external_data=external)
 
 
 def _check_contract(graph: onnx_ir.Model, anatomy: CausalAnatomy, architecture: str) -> None:

@@ -39,15 +39,19 @@ def add_initializer(
     return value
 
 
-def save_graph(model: onnx_ir.Model, folder: Path) -> None:
-    """Write `model.onnx`, with the weights inside where they fit, else in `model.onnx.data`."""
+def save_graph(model: onnx_ir.Model, folder: Path, inline_limit: int | None = None) -> None:
+    """Write `model.onnx`, with at most `inline_limit` bytes of weights inside, else in `model.onnx.data`.
+
+    Without a limit, the weights are inside where they fit.
+    """
     import onnx_ir
 
     strip_metadata(model)
     weights = sum(
         value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
     )
-    external = f"{GRAPH_FILE}.data" if weights > INLINE_LIMIT else None
+    limit = INLINE_LIMIT if inline_limit is None else inline_limit
+    external = f"{GRAPH_FILE}.data" if weights > limit else None
     onnx_ir.save(model, str(folder / GRAPH_FILE), external_data=external)
 
 
