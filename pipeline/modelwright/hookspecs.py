@@ -26,6 +26,9 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
+# Specifications alone: pluggy reads their signatures and never runs their bodies.
+
+
 @hookspec
 def modelwright_stages() -> Iterable[type[Stage]]:
     """Stages, by the name recipes `use`."""

@@ -34,10 +34,12 @@ class Format(Component):
 
     def describe(self, path: Path, *, trust_remote_code: bool = False) -> ModelSpec:
         """The spec of a folder that `recognises` accepts. Raises RecipeError on what it cannot serve."""
+        # Not abstract: only a format whose folders a recipe can start from has one.
         raise NotImplementedError(f"format '{self.name}' cannot be the input of a recipe")
 
     def fetch(self, source: str, *, revision: str | None, trust_remote_code: bool) -> Path:
         """The local folder of a `source` that is no path, such as a hub id. Raises MissingError."""
+        # Not abstract: few formats have a place to fetch from.
         raise NotImplementedError(f"format '{self.name}' fetches nothing")
 
     @abstractmethod

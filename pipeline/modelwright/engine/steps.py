@@ -77,7 +77,7 @@ class StepRunner:
                     what=f"The step '{step.name}' ({step.stage.name})",
                 ) as worker:
                     done = worker.result(progress)
-            except BaseException:
+            except BaseException:  # an interrupt too: the log tells what the step was at
                 self._keep_log(step.name, log)
                 raise
             self._plan.check_inputs_unchanged()
