@@ -90,7 +90,7 @@ class Stage(Component):
         """Write the transformed model into `ctx.out`."""
 
     def decides_by_measuring(self) -> bool:
-        """Whether these parameters make the result depend on this machine's speed."""
+        """Whether these parameters make the result depend on this machine: its speed, its arithmetic."""
         return self.measures
 
     def check(self, spec: ModelSpec) -> None:

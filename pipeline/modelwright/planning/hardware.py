@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-from pathlib import Path
 
+from modelwright.api.cpu import cpu_instructions, cpu_name
 from modelwright.api.target import Target, available_cpus
 from modelwright.digest import digest_json
 from modelwright.errors import MissingError
@@ -29,11 +29,9 @@ _NOTABLE = (
 @functools.cache
 def describe_hardware() -> dict[str, str]:
     """CPU, its instruction sets, CPUs usable, memory, GPUs and the operating system, in words."""
-    cpu = _cpuinfo()
-    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
     return {
-        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
-        "instructions": " ".join(name for name in _NOTABLE if name in flags) or "unknown",
+        "cpu": cpu_name(),
+        "instructions": " ".join(name for name in _NOTABLE if name in cpu_instructions()) or "unknown",
         "cpus": str(available_cpus()),
         "memory": f"{total_memory() / 2**30:.1f} GiB",
         "gpu": ", ".join(gpus()) or "none",
@@ -74,12 +72,3 @@ def check_target(target: Target, where: str) -> None:
             accepted="a machine with an NVIDIA GPU and its driver",
             hint="target=cpu runs here",
         )
-
-
-def _cpuinfo() -> dict[str, str]:
-    file = Path("/proc/cpuinfo")
-    if not file.exists():
-        return {}
-    first = file.read_text(encoding="utf-8").partition("\n\n")[0]
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -78,22 +78,25 @@ def restore(
 ) -> tuple[openvino.Model, dict[str, object]]:
     """Put groups back to float, the costliest first, until no more than `max_drop` similarity is lost.
 
-    A group that does not help beside those already left stays quantized. Returns the graph and what was
-    decided; raises StageError when the groups that help are not enough.
+    A group that does not help beside those already left waits, and is tried again once others have. Returns
+    the graph and what was decided; raises StageError when the groups that help are not enough.
     """
     similarity = judge.similarity(quantized)
     outcome: dict[str, object] = {"similarity_quantized": similarity, "left_float": []}
     left: list[Group] = []
-    if 1 - similarity > max_drop:
-        for group in rank(quantized, judge, similarity, ctx):
+    waiting = rank(quantized, judge, similarity, ctx) if 1 - similarity > max_drop else []
+    while 1 - similarity > max_drop:
+        before = len(left)
+        for group in list(waiting):
             found = judge.similarity(without(quantized, [*left, group]))
             if found > similarity:
                 left.append(group)
+                waiting.remove(group)
                 similarity = found
                 ctx.log.info("left %s in float: similarity %.5f", ", ".join(group.operators), found)
             if 1 - similarity <= max_drop:
                 break
-        else:
+        if len(left) == before:
             raise StageError(
                 f"With every operator that helps back in float, {1 - similarity:.5f} is still lost.",
                 where=ctx.where("max_drop"),

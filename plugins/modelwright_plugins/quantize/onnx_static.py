@@ -63,8 +63,10 @@ class QuantizeOnnxStatic(
     activation: Literal["uint8", "int8"] = Field(
         "uint8", description="uint8 has a zero point; int8 is symmetric, as GPUs need."
     )
-    reduce_range: bool = Field(
-        False, description="7-bit weights, for CPUs without VNNI whose 16-bit sums would saturate."
+    reduce_range: bool | None = Field(
+        None,
+        description="7-bit weights, whose sums do not saturate on CPUs without VNNI; null: where this CPU is "
+        "one and weights have a scale per channel.",
     )
     operators: tuple[Literal["MatMul", "Gemm", "Gather"], ...] = Field(
         ("MatMul", "Gemm", "Gather"), min_length=1, description="Operator types to quantize."
@@ -77,8 +79,8 @@ class QuantizeOnnxStatic(
     sensitivity_samples: int = Field(16, ge=1, description="Texts that sensitivity is measured on.")
 
     def decides_by_measuring(self) -> bool:
-        """Only where layers are left in float by how they measure, in this machine's arithmetic."""
-        return self.max_drop is not None or self.exclude_worst > 0
+        """Where layers are left in float by how they measure here, or the processor decides the range."""
+        return self.reduce_range is None or self.max_drop is not None or self.exclude_worst > 0
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its augmented, quantized and switchable copies; a quarter of the bytes remain."""
@@ -125,6 +127,7 @@ class QuantizeOnnxStatic(
         from modelwright_plugins.format.onnx_graph import load_graph
         from modelwright_plugins.quantize.onnx_nodes import constant_layers, prepared
         from modelwright_plugins.quantize.onnx_ranges import calibrate
+        from modelwright_plugins.quantize.saturation import reduces_range
 
         operators = [operator for operator in self.operators if operator != "Gather"]
         chosen = [name for name in constant_layers(graph, operators) if name not in excluded]
@@ -134,6 +137,8 @@ class QuantizeOnnxStatic(
         file = prepared(graph, scratch)
         external = (scratch / f"{file.name}.data").exists()
         ranges = calibrate(file, batches, self.method, operators, ctx, external=external)
+        reduced = reduces_range(self.reduce_range, ctx.target, per_channel=self.per_channel)
+        ctx.record("weights in 7 bits", reduced)
         names = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
         quantize_static(
             str(file),
@@ -142,7 +147,7 @@ class QuantizeOnnxStatic(
             op_types_to_quantize=operators,
             nodes_to_quantize=chosen,
             per_channel=self.per_channel,
-            reduce_range=self.reduce_range,
+            reduce_range=reduced,
             activation_type=QuantType.QUInt8 if self.activation == "uint8" else QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[names[self.method]],
