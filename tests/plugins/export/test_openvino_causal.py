@@ -58,6 +58,19 @@ def test_two_texts_are_decoded_side_by_side(exported: Model) -> None:
     assert together == apart
 
 
+def test_a_request_used_again_knows_nothing_of_the_text_before(exported: Model) -> None:
+    (runner,) = runners(exported)
+    first, second = (runner.batch(runner.encode([text])) for text in PROMPTS[1:3])
+    (fresh,) = runners(exported)
+    expected = fresh.start(second, 4).logits
+    decoder = runner.start(first, 4)
+    read = decoder.logits
+    kept = read.copy()
+    del decoder
+    np.testing.assert_array_equal(runner.start(second, 4).logits, expected)
+    np.testing.assert_array_equal(read, kept)
+
+
 def test_the_cache_is_as_large_as_the_formula_where_openvino_tells(exported: Model) -> None:
     (runner,) = runners(exported)
     decoder = runner.start(runner.sample(3, 10), 5)
