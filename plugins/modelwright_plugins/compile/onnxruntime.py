@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
 from modelwright.api.context import StageContext
-from modelwright.api.metric import Value
-from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.metric import Metric, Value
+from modelwright.api.model import TASKS, Model, ModelSize, ModelSpec, Task
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
+from modelwright_plugins.compile.packing import pack_products
 from modelwright_plugins.compile.rewrites import (
     drop_unattended_rows,
     flatten_heads,
@@ -20,6 +21,7 @@ from modelwright_plugins.compile.rewrites import (
     keep_norms_plain,
     share_key_mask,
 )
+from modelwright_plugins.metric.decode import Decode
 from modelwright_plugins.metric.latency import Latency
 from modelwright_plugins.metric.parity import Parity
 from modelwright_plugins.text.companions import copy_companions
@@ -28,7 +30,16 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 Rewrite = Callable[["ir.Model", str], int]
-Variant = Literal["auto", "lean", "flat", "standard", "contrib", "extended"]
+Variant = Literal["auto", "packed", "lean", "flat", "standard", "contrib", "extended"]
+GENERATES: tuple[Task, ...] = ("generate",)
+ENCODES: tuple[Task, ...] = ("embed", "classify")
+
+
+class Form(NamedTuple):
+    """How a variant is made, and of models for which tasks; None leaves the operators as they come."""
+
+    rewrite: Rewrite | None
+    tasks: tuple[Task, ...]
 
 
 def _exact(*rewrites: Callable[[ir.Model], int]) -> Rewrite:
@@ -37,14 +48,15 @@ def _exact(*rewrites: Callable[[ir.Model], int]) -> Rewrite:
 
 
 # In the order in which `auto` prefers them when none is measurably faster.
-VARIANTS: dict[str, Rewrite | None] = {
-    "lean": _exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain),
-    "flat": _exact(drop_unattended_rows, share_key_mask, flatten_heads),
-    "standard": None,
-    "contrib": fuse_for_provider,
-    "extended": None,
+VARIANTS: dict[str, Form] = {
+    "packed": Form(_exact(pack_products), GENERATES),
+    "lean": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain), ENCODES),
+    "flat": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads), ENCODES),
+    "standard": Form(None, TASKS),
+    "contrib": Form(fuse_for_provider, ENCODES),
+    "extended": Form(None, ENCODES),
 }
-BATCH, LENGTH = 1, 128
+BATCH, LENGTH, NEW_TOKENS = 1, 128, 32
 
 
 class CompileOnnxRuntime(
@@ -53,7 +65,6 @@ class CompileOnnxRuntime(
     takes="onnx",
     gives="onnx",
     fidelity="exact",
-    tasks=("embed", "classify"),
     measures=True,
     requires=("onnx", "onnxruntime", "onnxscript", "transformers"),
 ):
@@ -64,15 +75,18 @@ class CompileOnnxRuntime(
         compile: {use: compile.onnxruntime, variant: auto, data: docs}
         compile: {use: compile.onnxruntime, variant: lean}
 
-    Variants: `standard` is the graph as it comes. `flat` uses the 3-D form of `Attention`, one shared key
+    For models that generate: `standard` is the graph as it comes, and `packed` joins products of one input
+    (query, key and value; gate and up) into one, so that fewer operators start for each token.
+
+    For encoders: `standard` is the graph as it comes. `flat` uses the 3-D form of `Attention`, one shared key
     mask, and none of the exporter's guards. `lean` also keeps residual additions apart from normalization,
     whose fused CPU kernel is slow. `contrib` uses ONNX Runtime's own fused operators. `extended` is
     `standard` after ONNX Runtime's offline optimization at that level.
 
     `auto` builds all that apply, measures each in a process of its own against the first, and keeps the
     fastest whose parity with the input holds and whose speed-up clears the 95 % interval; else the first of
-    lean, flat, standard, contrib, extended that holds parity. A named variant measures nothing, so its
-    result does not depend on the machine. Thread settings are the manifest's, not the graph's.
+    packed, lean, flat, standard, contrib, extended that holds parity. A named variant measures nothing, so
+    its result does not depend on the machine. Thread settings are the manifest's, not the graph's.
     """
 
     variant: Variant = Field("auto", description="Which form; auto measures.")
@@ -86,7 +100,13 @@ class CompileOnnxRuntime(
         return self.variant == "auto"
 
     def check(self, spec: ModelSpec) -> None:
-        """`auto` needs data."""
+        """`auto` needs data, and a named variant has to be one for the model's task."""
+        if self.variant != "auto" and spec.task not in VARIANTS[self.variant].tasks:
+            raise RecipeError(
+                f"The variant '{self.variant}' is not for models whose task is {spec.task}.",
+                where="parameter variant",
+                accepted=", ".join(["auto", *_variants_for(spec.task)]),
+            )
         if self.variant == "auto" and self.data is None:
             raise RecipeError(
                 "compile.onnxruntime with variant auto checks parity, and no data set is named for it.",
@@ -104,13 +124,13 @@ class CompileOnnxRuntime(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Build one variant, or all and keep the best."""
-        names = list(VARIANTS) if self.variant == "auto" else [str(self.variant)]
+        names = _variants_for(model.spec.task) if self.variant == "auto" else [str(self.variant)]
         built = self._build(model, ctx, names)
         if self.variant != "auto" and not built:
             raise StageError(
                 f"The variant '{self.variant}' does not apply: its patterns are not in this graph.",
                 where=ctx.where("variant"),
-                accepted="standard, extended, or auto",
+                accepted="standard, or auto",
             )
         chosen = next(iter(built)) if len(built) == 1 else self._fastest(model, ctx, built)
         ctx.record("variant", chosen)
@@ -128,7 +148,7 @@ class CompileOnnxRuntime(
         for index, name in enumerate(names):
             ctx.progress(index, len(names), f"building {name}")
             graph = load_graph(model.path)
-            rewrite = VARIANTS[name]
+            rewrite = VARIANTS[name].rewrite
             if rewrite is not None and rewrite(graph, ctx.target.provider) == 0:
                 ctx.log.info("variant %s does not apply", name)
                 continue
@@ -154,19 +174,30 @@ class CompileOnnxRuntime(
                 where=ctx.where("parity"),
                 accepted=f"at least {self.parity}",
             )
-        length = min(LENGTH, model.spec.max_length)
-        speed = ctx.measure(holding, [Latency(batch=(BATCH,), length=(length,), rounds=self.rounds)])
-        latency = {name: _figure(values, "latency.p50") for name, values in speed.items()}
+        metric, figure = self._speed(model.spec)
+        measured = ctx.measure(holding, [metric])
+        speed = {name: _figure(values, figure) for name, values in measured.items()}
         chosen = next(iter(holding))
-        for name, value in latency.items():
-            ratio, best = value.ratio, latency[chosen].ratio
+        for name, value in speed.items():
+            ratio, best = value.ratio, speed[chosen].ratio
             if ratio and best and ratio.low > 1 and ratio.value > best.value:
                 chosen = name
-        rows: list[JsonValue] = [
-            _row(name, cosines[name], latency.get(name), name == chosen) for name in built
-        ]
+        rows: list[JsonValue] = [_row(name, cosines[name], speed.get(name), name == chosen) for name in built]
         ctx.record("variants", rows)
         return chosen
+
+    def _speed(self, spec: ModelSpec) -> tuple[Metric, str]:
+        """What variants are compared by: how fast one text is decoded, or encoded."""
+        if spec.task in GENERATES:
+            prompt = max(1, min(LENGTH, spec.max_length - NEW_TOKENS - 1))
+            decode = Decode(batch=(BATCH,), length=(prompt,), new_tokens=NEW_TOKENS, rounds=self.rounds)
+            return decode, "decode.tokens_per_second"
+        length = min(LENGTH, spec.max_length)
+        return Latency(batch=(BATCH,), length=(length,), rounds=self.rounds), "latency.p50"
+
+
+def _variants_for(task: Task) -> list[str]:
+    return [name for name, form in VARIANTS.items() if task in form.tasks]
 
 
 def _optimize_offline(folder: Path, provider: str) -> None:
@@ -189,11 +220,11 @@ def _figure(values: list[Value], name: str) -> Value:
     return next(value for value in values if value.name == name)
 
 
-def _row(name: str, cosine: float, latency: Value | None, chosen: bool) -> dict[str, JsonValue]:
+def _row(name: str, cosine: float, speed: Value | None, chosen: bool) -> dict[str, JsonValue]:
     row: dict[str, JsonValue] = {"variant": name, "cosine mean": round(cosine, 6)}
-    if latency and latency.ratio:
-        row["ms"] = round(latency.candidate.value, 3)
-        row["times faster than the first"] = round(latency.ratio.value, 3)
-        row["95 % interval"] = f"{latency.ratio.low:.3f} – {latency.ratio.high:.3f}"
+    if speed and speed.ratio:
+        row[speed.unit] = round(speed.candidate.value, 3)
+        row["times faster than the first"] = round(speed.ratio.value, 3)
+        row["95 % interval"] = f"{speed.ratio.low:.3f} – {speed.ratio.high:.3f}"
     row["kept"] = "yes" if chosen else ""
     return row
