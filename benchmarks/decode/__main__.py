@@ -27,7 +27,7 @@ from modelwright.errors import ModelwrightError
 
 WORK = Path.home() / ".cache" / "modelwright" / "benchmarks" / "decode"
 WORKER = Path(__file__).with_name("worker.py")
-RECIPES = ("lm-int4-genai", "lm-int4-onnx", "lm-int4-openvino", "lm-gguf-q4")
+RECIPES = ("lm-int4-genai", "lm-int4-onnx", "lm-int4-onnx-fast", "lm-int4-openvino", "lm-gguf-q4")
 WEIGHTS = {".onnx", ".data", ".bin", ".gguf", ".safetensors"}
 
 
