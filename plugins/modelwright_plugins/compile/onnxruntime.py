@@ -12,7 +12,9 @@ from modelwright.api.context import StageContext
 from modelwright.api.metric import Metric, Value
 from modelwright.api.model import TASKS, Model, ModelSize, ModelSpec, Task
 from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.api.target import Target
 from modelwright.errors import RecipeError, StageError
+from modelwright_plugins.compile.native_attention import absorb_into_attention
 from modelwright_plugins.compile.packing import pack_products
 from modelwright_plugins.compile.rewrites import (
     drop_unattended_rows,
@@ -29,8 +31,8 @@ from modelwright_plugins.text.companions import copy_companions
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Rewrite = Callable[["ir.Model", str], int]
-Variant = Literal["auto", "packed", "lean", "flat", "standard", "contrib", "extended"]
+Rewrite = Callable[["ir.Model", Target, ModelSpec], int]
+Variant = Literal["auto", "fused", "packed", "lean", "flat", "standard", "contrib", "extended"]
 GENERATES: tuple[Task, ...] = ("generate",)
 ENCODES: tuple[Task, ...] = ("embed", "classify")
 
@@ -44,16 +46,25 @@ class Form(NamedTuple):
 
 def _exact(*rewrites: Callable[[ir.Model], int]) -> Rewrite:
     """Several rewrites as one; how often any of them applied."""
-    return lambda model, provider: sum(rewrite(model) for rewrite in rewrites)
+    return lambda model, target, spec: sum(rewrite(model) for rewrite in rewrites)
+
+
+def _fused(model: ir.Model, target: Target, spec: ModelSpec) -> int:
+    return pack_products(model) + absorb_into_attention(model, spec.max_length)
+
+
+def _contrib(model: ir.Model, target: Target, spec: ModelSpec) -> int:
+    return fuse_for_provider(model, target.provider)
 
 
 # In the order in which `auto` prefers them when none is measurably faster.
 VARIANTS: dict[str, Form] = {
+    "fused": Form(_fused, GENERATES),
     "packed": Form(_exact(pack_products), GENERATES),
     "lean": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain), ENCODES),
     "flat": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads), ENCODES),
     "standard": Form(None, TASKS),
-    "contrib": Form(fuse_for_provider, ENCODES),
+    "contrib": Form(_contrib, ENCODES),
     "extended": Form(None, ENCODES),
 }
 BATCH, LENGTH, NEW_TOKENS = 1, 128, 32
@@ -75,8 +86,11 @@ class CompileOnnxRuntime(
         compile: {use: compile.onnxruntime, variant: auto, data: docs}
         compile: {use: compile.onnxruntime, variant: lean}
 
-    For models that generate: `standard` is the graph as it comes, and `packed` joins products of one input
-    (query, key and value; gate and up) into one, so that fewer operators start for each token.
+    For models that generate: `standard` is the graph as it comes. `packed` joins products of one input
+    (query, key and value; gate and up) into one, so that fewer operators start for each token. `fused` also
+    leaves rotary embedding and mask to GroupQueryAttention, where that shows to be the same. Its graph takes
+    rows of unequal length padded on the right, as those of ONNX Runtime GenAI's model builder do. A graph
+    that a variant finds nothing in stays as it is.
 
     For encoders: `standard` is the graph as it comes. `flat` uses the 3-D form of `Attention`, one shared key
     mask, and none of the exporter's guards. `lean` also keeps residual additions apart from normalization,
@@ -85,8 +99,8 @@ class CompileOnnxRuntime(
 
     `auto` builds all that apply, measures each in a process of its own against the first, and keeps the
     fastest whose parity with the input holds and whose speed-up clears the 95 % interval; else the first of
-    packed, lean, flat, standard, contrib, extended that holds parity. A named variant measures nothing, so
-    its result does not depend on the machine. Thread settings are the manifest's, not the graph's.
+    fused, packed, lean, flat, standard, contrib, extended that holds parity. A named variant measures
+    nothing: its result does not depend on the machine. Thread settings are the manifest's, not the graph's.
     """
 
     variant: Variant = Field("auto", description="Which form; auto measures.")
@@ -126,7 +140,12 @@ class CompileOnnxRuntime(
         """Build one variant, or all and keep the best."""
         names = _variants_for(model.spec.task) if self.variant == "auto" else [str(self.variant)]
         built = self._build(model, ctx, names)
-        if self.variant != "auto" and not built:
+        if not built and model.spec.task in GENERATES:
+            ctx.log.warning(
+                "Nothing of variant %s applies to this graph, which stays as it is.", self.variant
+            )
+            built = self._build(model, ctx, ["standard"])
+        elif self.variant != "auto" and not built:
             raise StageError(
                 f"The variant '{self.variant}' does not apply: its patterns are not in this graph.",
                 where=ctx.where("variant"),
@@ -149,7 +168,7 @@ class CompileOnnxRuntime(
             ctx.progress(index, len(names), f"building {name}")
             graph = load_graph(model.path)
             rewrite = VARIANTS[name].rewrite
-            if rewrite is not None and rewrite(graph, ctx.target.provider) == 0:
+            if rewrite is not None and rewrite(graph, ctx.target, model.spec) == 0:
                 ctx.log.info("variant %s does not apply", name)
                 continue
             folder = ctx.scratch(name)

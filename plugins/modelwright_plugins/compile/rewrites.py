@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelwright_plugins.compile.subgraph import run_subgraph
 from modelwright_plugins.format.onnx_graph import add_initializer
 
 if TYPE_CHECKING:
@@ -187,23 +188,17 @@ def _last_element(shape: ir.Value | None) -> int | None:
 
 def _is_key_mask(model: ir.Model, mask: ir.Value) -> bool:
     """Run a mask's own subgraph on random padding: whether it hides exactly the padded keys."""
-    import onnx_ir as ir
-    import onnxruntime as ort
-
-    copy = ir.from_proto(ir.to_proto(model))
-    value = next(value for node in copy.graph for value in node.outputs if value.name == mask.name)
-    copy.graph.outputs.clear()
-    copy.graph.outputs.append(value)
-    _clean(copy)
-    serialized = ir.to_proto(copy).SerializeToString()
-    session = ort.InferenceSession(serialized, providers=["CPUExecutionProvider"])
     attended = np.random.default_rng(0).integers(0, 2, (3, 11))
     attended[:, 0] = 1
-    feed = {
-        item.name: attended if item.name == "attention_mask" else np.zeros_like(attended)
-        for item in session.get_inputs()
-    }
-    found = session.run(None, feed)[0]
+    names = [str(value.name) for value in model.graph.inputs]
+    ran = run_subgraph(
+        model,
+        [mask],
+        {name: attended if name == "attention_mask" else np.zeros_like(attended) for name in names},
+    )
+    if ran is None:
+        return False
+    found = ran[0]
     expected = np.broadcast_to(attended[:, None, None, :] == 1, found.shape)
     if found.dtype == bool:
         return bool((found == expected).all())

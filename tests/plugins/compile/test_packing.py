@@ -70,7 +70,7 @@ def test_the_same_input_gives_the_same_bytes(exported: Model, tmp_path: Path) ->
 def test_auto_measures_decoding(exported: Model, tmp_path: Path) -> None:
     model, ctx = compiled(exported, tmp_path / "auto", variant="auto", data="docs", rounds=3)
     rows = ctx.records["variants"]
-    assert [row["variant"] for row in rows] == ["packed", "standard"]
+    assert [row["variant"] for row in rows] == ["fused", "packed", "standard"]
     assert [row["kept"] for row in rows].count("yes") == 1
     assert all(row["tokens/s"] > 0 for row in rows)
     np.testing.assert_allclose(logits(model), logits(exported), atol=1e-4)
@@ -80,4 +80,4 @@ def test_auto_measures_decoding(exported: Model, tmp_path: Path) -> None:
 def test_a_variant_for_encoders_is_refused_in_the_plan(tiny_causal: Model, variant: str) -> None:
     with pytest.raises(RecipeError, match=f"'{variant}' is not for models whose task is generate") as caught:
         CompileOnnxRuntime.model_validate({"variant": variant}).check(tiny_causal.spec)
-    assert caught.value.accepted == "auto, packed, standard"
+    assert caught.value.accepted == "auto, fused, packed, standard"

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelwright.api.model import Model
+from modelwright.api.target import Target
+from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
+from modelwright_plugins.export.onnx import ExportOnnx
+from modelwright_plugins.format.onnx import Onnx
+from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
+from modelwright_plugins.format.torch import Torch
+from modelwright_plugins.quantize.onnx_weight_only import QuantizeOnnxWeightOnly
+from tests.plugins.export.test_onnx_architectures import ARCHITECTURES, LLAMA, random_checkpoint
+from tests.plugins.greedy import greedy
+from tests.plugins.stage_context import FolderContext
+
+pytest.importorskip("onnxscript", reason="needs the export extra")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+ROWS = [[5, 9, 30], [7, 8, 9, 10, 11, 12, 13, 200, 41], [100, 3], [50, 60, 70, 80, 90, 61]]
+QWEN3 = {**LLAMA, "head_dim": 16}
+ROTARY: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("LlamaConfig", LLAMA),
+    "scaled": (
+        "LlamaConfig",
+        {**LLAMA, "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
+    ),
+    "with biases": ("Qwen2Config", LLAMA),
+    "with normalized heads": ("Qwen3Config", QWEN3),
+}
+
+
+def chained(model: Model, folder: Path, *stages: Any) -> Model:
+    for number, stage in enumerate(stages):
+        model = FolderContext(folder / str(number), formats={"onnx": Onnx()}).apply(stage, model)
+    return model
+
+
+def runner(model: Model) -> OnnxCausalRunner:
+    return OnnxCausalRunner(model, Target(threads=1))
+
+
+@pytest.mark.parametrize("name", ROTARY)
+def test_logits_and_tokens_stay_those_of_pytorch(name: str, tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", *ROTARY[name])
+    fused = chained(checkpoint, tmp_path, ExportOnnx(), CompileOnnxRuntime(variant="fused"))
+    operators = Onnx().graph_operators(fused)
+    assert operators["GroupQueryAttention"] == 2
+    assert "RotaryEmbedding" not in operators
+    assert "Cos" not in operators
+    found, torch = runner(fused), Torch().runner(checkpoint, Target(threads=1))
+    assert found.padding == "right"
+    assert found.cache == "shared"
+    batch = found.batch(ROWS)
+    shown = batch["attention_mask"][..., None]
+    difference = (found.all_logits(batch) - torch.all_logits(batch)) * shown
+    assert np.abs(difference).max() < 1e-4
+    assert greedy(found, ROWS, 24) == greedy(torch, ROWS, 24)
+    assert greedy(found, ROWS[:1], 24) == greedy(torch, ROWS[:1], 24)
+
+
+def test_query_key_and_value_go_in_as_one_product(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", *ROTARY["plain"])
+    quantize = QuantizeOnnxWeightOnly(method="rtn", embeddings=True)
+    quantized = chained(checkpoint, tmp_path / "int4", ExportOnnx(), quantize)
+    fused = chained(quantized, tmp_path / "fused", CompileOnnxRuntime(variant="fused"))
+    operators = Onnx().graph_operators(fused)
+    # Only gate and up are split again.
+    assert (operators["MatMulNBits"], operators["Split"]) == (4 * 2 + 1, 2)
+    assert greedy(runner(fused), ROWS, 16) == greedy(runner(quantized), ROWS, 16)
+    size, before = Onnx().size(fused.path), Onnx().size(quantized.path)
+    # A table of cosines and one of sines: 64 positions, half a head of 16 each, in float32.
+    assert size.weight_bytes - before.weight_bytes < 2 * 64 * 8 * 4 + 256
+
+
+def test_layers_of_unlike_bits_are_fused_too(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", *ROTARY["plain"])
+    quantize = QuantizeOnnxWeightOnly(method="rtn", embeddings=True, layer_bits={"*v_proj*": 8})
+    quantized = chained(checkpoint, tmp_path / "mixed", ExportOnnx(), quantize)
+    fused = chained(quantized, tmp_path / "fused", CompileOnnxRuntime(variant="fused"))
+    assert "RotaryEmbedding" not in Onnx().graph_operators(fused)
+    assert greedy(runner(fused), ROWS, 16) == greedy(runner(quantized), ROWS, 16)
+
+
+@pytest.mark.parametrize(
+    "name", ["alibi, MPT", "learned positions", "partial rotary", "capped scores and a window"]
+)
+def test_what_attention_cannot_do_by_itself_stays_before_it(name: str, tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", *ARCHITECTURES[name][:2])
+    exported = chained(checkpoint, tmp_path / "float", ExportOnnx())
+    compiled = chained(exported, tmp_path / "fused", CompileOnnxRuntime(variant="fused"))
+    kept = ("RotaryEmbedding", "GroupQueryAttention")
+    before, after = Onnx().graph_operators(exported), Onnx().graph_operators(compiled)
+    assert [after.get(key) for key in kept] == [before.get(key) for key in kept]
+    assert greedy(runner(compiled), ROWS, 12) == greedy(runner(exported), ROWS, 12)
+
+
+def test_angles_of_the_length_of_the_text_are_computed_in_the_graph(tmp_path: Path) -> None:
+    longrope = {"rope_type": "longrope", "factor": 2.0, "rope_theta": 10000.0}
+    factors = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "original_max_position_embeddings": 16}
+    sizes = {**LLAMA, "rope_parameters": {**longrope, **factors}}
+    exported = chained(random_checkpoint(tmp_path / "c", "LlamaConfig", sizes), tmp_path, ExportOnnx())
+    compiled = chained(exported, tmp_path / "fused", CompileOnnxRuntime(variant="fused"))
+    rotations = [Onnx().graph_operators(model).get("RotaryEmbedding") for model in (exported, compiled)]
+    assert rotations[0] == rotations[1]
+    assert greedy(runner(compiled), ROWS, 24) == greedy(runner(exported), ROWS, 24)
