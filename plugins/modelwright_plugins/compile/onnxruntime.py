@@ -166,7 +166,7 @@ class CompileOnnxRuntime(
         built = {}
         for index, name in enumerate(names):
             ctx.progress(index, len(names), f"building {name}")
-            graph = load_graph(model.path)
+            graph = load_graph(model.path, weights=False)
             rewrite = VARIANTS[name].rewrite
             if rewrite is not None and rewrite(graph, ctx.target, model.spec) == 0:
                 ctx.log.info("variant %s does not apply", name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelwright_plugins.format.onnx_graph import add_initializer
+from modelwright_plugins.format.onnx_graph import add_initializer, tensor_values
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -72,7 +72,7 @@ def _join(model: ir.Model, nodes: list[ir.Node]) -> None:
         if value is None:
             inputs.append(None)
             continue
-        parts = [_array(node.inputs[index]) for node in nodes]
+        parts = [tensor_values(_given(node, index)) for node in nodes]
         inputs.append(add_initializer(model.graph, f"{value.name}_joined", np.concatenate(parts, axis=axis)))
     sizes = [_outputs(node) for node in nodes]
     product = ir.node(first.op_type, inputs, domain=first.domain, name=f"{first.name}_joined")
@@ -92,13 +92,15 @@ def _join(model: ir.Model, nodes: list[ir.Node]) -> None:
 
 
 def _outputs(node: ir.Node) -> int:
-    return int(_array(node.inputs[1]).shape[OUTPUT_AXIS[node.op_type]])
+    tensor = _given(node, 1).const_value
+    assert tensor is not None
+    return int(tensor.shape.numpy()[OUTPUT_AXIS[node.op_type]])
 
 
-def _array(value: ir.Value | None) -> np.ndarray:
-    assert value is not None
-    assert value.const_value is not None
-    return np.asarray(value.const_value.numpy())
+def _given(node: ir.Node, index: int) -> ir.Value:
+    value = node.inputs[index]
+    assert value is not None, "products of one kind have the same inputs"
+    return value
 
 
 def _clean(model: ir.Model) -> None:

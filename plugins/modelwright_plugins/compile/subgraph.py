@@ -23,7 +23,7 @@ def run_subgraph(
         graph = ir.convenience.extract(model.graph, [given[name] for name in feed], list(outputs))
     except (KeyError, ValueError):  # no such input, or others are needed
         return None
-    part = ir.Model(graph, ir_version=model.ir_version)
+    part = ir.external_data.load_to_model(ir.Model(graph, ir_version=model.ir_version))
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(

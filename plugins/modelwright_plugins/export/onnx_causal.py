@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from modelwright_plugins.causal_trace.anatomy import CausalAnatomy
 
 FUSED = ("GroupQueryAttention", "Attention", "MultiHeadAttention")
-# Written through one buffer; inline, a graph is held twice more while it is serialized.
-INLINE_LIMIT = 64 * 2**20
 
 
 def trace_causal(
@@ -42,8 +41,13 @@ def trace_causal(
     from modelwright_plugins.causal_trace.trace import trace_step
     from modelwright_plugins.format.onnx_graph import save_graph
     from modelwright_plugins.format.torch import load_checkpoint
+    from modelwright_plugins.format.widen import is_narrow, widen
 
     dtype = "float32" if model.spec.dtype == "bfloat16" else model.spec.dtype
+    if dtype == "float32" and is_narrow(model.path):
+        wide = ctx.scratch("float32")
+        widen(model.path, wide)
+        model = dataclasses.replace(model, path=wide)
     checkpoint = load_checkpoint(model, dtype)
     ctx.progress(1, 4, "looking at the layers")
     anatomy = examine(checkpoint, attention)
@@ -86,7 +90,7 @@ def trace_causal(
         },
     )
     ctx.progress(3, 4, "saving")
-    save_graph(graph, ctx.out, INLINE_LIMIT)
+    save_graph(graph, ctx.out)
     ctx.describe(dtype=dtype)
 
 

@@ -12,17 +12,35 @@ from modelwright_plugins.format.onnx import GRAPH_FILE
 if TYPE_CHECKING:
     import onnx_ir
 
-# Protocol buffers end at 2 GiB; beyond this the weights go to a file beside the graph.
-INLINE_LIMIT = 1_800_000_000
+# A graph is held twice more while it is serialized with its weights; larger ones go to a file beside it,
+# through one buffer. Protocol buffers end at 2 GiB.
+INLINE_LIMIT = 256 * 2**20
 
 
-def load_graph(folder: Path, file: str = GRAPH_FILE) -> onnx_ir.Model:
-    """The graph of a model folder, or another file in it, weights included."""
+def load_graph(folder: Path, file: str = GRAPH_FILE, *, weights: bool = True) -> onnx_ir.Model:
+    """The graph of a model folder, or another file in it.
+
+    With `weights=False`, those beside the graph stay in their file until `tensor_values` reads one.
+    """
     import onnx_ir
 
     model = onnx_ir.load(str(folder / file))
-    onnx_ir.external_data.load_to_model(model)
+    if weights:
+        onnx_ir.external_data.load_to_model(model)
     return model
+
+
+def tensor_values(value: onnx_ir.Value) -> np.ndarray:
+    """A constant's values. Those of a file are copied: as many of its pages as were mapped would stay."""
+    import onnx_ir
+
+    tensor = value.const_value
+    assert tensor is not None, "only constants have values"
+    if not isinstance(tensor, onnx_ir.ExternalTensor):
+        return tensor.numpy()
+    values = tensor.numpy().copy()
+    tensor.release()
+    return values
 
 
 def add_initializer(
@@ -39,19 +57,17 @@ def add_initializer(
     return value
 
 
-def save_graph(model: onnx_ir.Model, folder: Path, inline_limit: int | None = None) -> None:
-    """Write `model.onnx`, with at most `inline_limit` bytes of weights inside, else in `model.onnx.data`.
-
-    Without a limit, the weights are inside where they fit.
-    """
+def save_graph(model: onnx_ir.Model, folder: Path) -> None:
+    """Write `model.onnx`, with at most `INLINE_LIMIT` bytes of weights inside, else in `model.onnx.data`."""
     import onnx_ir
 
     strip_metadata(model)
     weights = sum(
         value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
     )
-    limit = INLINE_LIMIT if inline_limit is None else inline_limit
-    external = f"{GRAPH_FILE}.data" if weights > limit else None
+    external = f"{GRAPH_FILE}.data" if weights > INLINE_LIMIT else None
+    if external is None:
+        onnx_ir.external_data.load_to_model(model)
     onnx_ir.save(model, str(folder / GRAPH_FILE), external_data=external)
 
 

@@ -134,7 +134,7 @@ class QuantizeOnnxWeightOnly(
         from modelwright_plugins.weight_only.report import initializer_bytes, layer_table, mean_bits
         from modelwright_plugins.weight_only.rewrite import quantize_layer, quantize_lookups
 
-        graph = load_graph(model.path)
+        graph = load_graph(model.path, weights=False)
         require_unquantized(graph, str(model.path))
         name_nodes(graph)
         layers = self._layers(graph, ctx)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelwright.errors import StageError
+from modelwright_plugins.format.onnx_graph import tensor_values
 from modelwright_plugins.weight_only.blocks import Reals
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Layer:
     @property
     def dtype(self) -> np.dtype[np.floating]:
         """That of the weights, and of the activations with them."""
-        return np.dtype(_tensor(self.weight).numpy().dtype)
+        return _tensor(self.weight).dtype.numpy()
 
     @property
     def activation(self) -> str:
@@ -67,7 +68,7 @@ class Layer:
 
     def matrix(self) -> Reals:
         """The weights, float32 [inputs, outputs]."""
-        values = _tensor(self.weight).numpy()
+        values = tensor_values(self.weight)
         return np.asarray(values.T if self.transposed else values, dtype=np.float32)
 
     @property
@@ -85,13 +86,13 @@ class Table:
 
     def matrix(self) -> Reals:
         """The rows as the columns of a layer's matrix: float32 [width, rows]."""
-        values = _tensor(self.weight).numpy()
+        values = tensor_values(self.weight)
         return np.asarray(values if self.transposed else values.T, dtype=np.float32)
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
         """That of the rows."""
-        return np.dtype(_tensor(self.weight).numpy().dtype)
+        return _tensor(self.weight).dtype.numpy()
 
     @property
     def nbytes(self) -> int:

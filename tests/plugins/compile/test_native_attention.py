@@ -10,6 +10,7 @@ from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
 from modelwright_plugins.export.onnx import ExportOnnx
+from modelwright_plugins.format import onnx_graph
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
 from modelwright_plugins.format.torch import Torch
@@ -108,3 +109,16 @@ def test_angles_of_the_length_of_the_text_are_computed_in_the_graph(tmp_path: Pa
     rotations = [Onnx().graph_operators(model).get("RotaryEmbedding") for model in (exported, compiled)]
     assert rotations[0] == rotations[1]
     assert greedy(runner(compiled), ROWS, 24) == greedy(runner(exported), ROWS, 24)
+
+
+def test_weights_beside_the_graph_are_joined_alike(
+    tiny_causal: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = chained(tiny_causal, tmp_path / "inside", ExportOnnx())
+    inside = chained(exported, tmp_path / "inside" / "fused", CompileOnnxRuntime(variant="fused"))
+    monkeypatch.setattr(onnx_graph, "INLINE_LIMIT", 1000)
+    exported = chained(tiny_causal, tmp_path / "beside", ExportOnnx())
+    beside = chained(exported, tmp_path / "beside" / "fused", CompileOnnxRuntime(variant="fused"))
+    assert (beside.path / "model.onnx.data").is_file()
+    assert not (inside.path / "model.onnx.data").exists()
+    assert greedy(runner(beside), ROWS, 16) == greedy(runner(inside), ROWS, 16)

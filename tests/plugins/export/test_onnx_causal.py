@@ -13,6 +13,7 @@ from modelwright.errors import RecipeError, StageError
 from modelwright.testing.tiny_causal import write_tiny_causal
 from modelwright_plugins.export import onnx_causal
 from modelwright_plugins.export.onnx import ExportOnnx
+from modelwright_plugins.format import onnx_graph
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.torch import Torch
 from tests.plugins.export.causal_steps import OnnxSteps, TorchSteps, largest_difference, padded_batch
@@ -162,7 +163,7 @@ def test_equal_checkpoints_give_equal_bytes_that_tell_nothing_of_this_machine(
 def test_large_weights_go_to_one_file_beside_the_graph(
     exported: Model, tiny_causal: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_causal, "INLINE_LIMIT", 1000)
+    monkeypatch.setattr(onnx_graph, "INLINE_LIMIT", 1000)
     apart = FolderContext(tmp_path).apply(ExportOnnx(), tiny_causal)
     weights = (apart.path / "model.onnx.data").stat().st_size
     assert 0.95 < weights / Torch().size(tiny_causal.path).weight_bytes < 1.1
