@@ -21,7 +21,7 @@ from benchmarks.decode.measure import Contender, Settings, measure
 from benchmarks.decode.ours import run_recipe_steps
 from benchmarks.decode.peers import PEERS, PeerError, make
 from benchmarks.decode.results import write
-from benchmarks.decode.shape import SHAPES, write_checkpoint
+from benchmarks.turns.shape import SHAPES, write_checkpoint
 from benchmarks.turns.worker_process import WorkerError, WorkerProcess
 from modelwright.errors import ModelwrightError
 

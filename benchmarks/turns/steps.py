@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+import modelwright
 from modelwright.engine.listener import Listener
 from modelwright.engine.steps import StepRunner
 from modelwright.planning.plan import Plan
@@ -15,3 +21,24 @@ def run_plan(planned: Plan, logs: Path) -> StepRunner:
     for step in planned.steps:
         runner.run(step)
     return runner
+
+
+def run_stages(
+    stages: Mapping[str, Mapping[str, Any]],
+    model: Path,
+    place: Path,
+    data: Mapping[str, Mapping[str, Any]] | None = None,
+) -> StepRunner:
+    """The same for stages that no recipe has, on a checkpoint; `place` keeps what was made before."""
+    recipe = {
+        "defaults": [{"/target": "cpu"}, "_self_"],
+        "name": "benchmark",
+        "model": {"path": str(model.absolute())},
+        "data": dict(data or {}),
+        "stages": dict(stages),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.yaml"
+        file.write_text(yaml.safe_dump(recipe, sort_keys=False))
+        planned = modelwright.plan(file, artifacts=place / "artifacts", store=place / "store")
+        return run_plan(planned, place / "logs")

@@ -1,4 +1,4 @@
-"""The model that is compared: a Llama of a given shape with random weights, which take the same time."""
+"""The model that is compared: a Llama of a given shape; random weights take the same time and memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "intermediate_size": 1536,
         "vocab_size": 49152,
         "tie_word_embeddings": True,
+        "rms_norm_eps": 1e-5,
         "max_position_embeddings": 8192,
     },
     "1100m": {
@@ -25,7 +26,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "intermediate_size": 5632,
         "vocab_size": 32000,
         "tie_word_embeddings": False,
+        "rms_norm_eps": 1e-5,
         "max_position_embeddings": 4096,
+        "dtype": "bfloat16",
     },
 }
 
@@ -41,7 +44,7 @@ def write_checkpoint(shape: str, folder: Path) -> Path:
 
     config = LlamaConfig(**SHAPES[shape], bos_token_id=0, eos_token_id=0)
     torch.manual_seed(SEED)
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config).to(config.dtype or torch.float32)
     place.mkdir(parents=True, exist_ok=True)
     # Pairs of bytes fill the vocabulary, each with the merge that makes it: llama.cpp wants some.
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -1,0 +1,1 @@
+"""Predicted and measured memory of each step that takes a causal language model."""
