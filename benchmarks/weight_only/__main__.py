@@ -22,8 +22,8 @@ import yaml
 import modelwright
 from benchmarks.turns.machine import cpu_model
 from benchmarks.turns.steps import run_plan
-from benchmarks.weight_only.variants import VARIANTS
-from modelwright.api.metric import MetricContext, Observation
+from benchmarks.weight_only.variants import PAIRS, VARIANTS
+from modelwright.api.metric import MetricContext, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright_plugins.dataset.python_docs import PythonDocs
@@ -56,6 +56,11 @@ def observe(model: Model) -> Observation:
     return next(iter(METRIC.observe(model, Onnx().runner(model, target), context)))
 
 
+def compared(baseline: Observation, candidate: Observation) -> Value:
+    """Perplexity of both, and the change with its interval."""
+    return METRIC.compare([baseline], [candidate], 0)[0]
+
+
 def markdown(document: dict[str, Any]) -> str:
     """The table."""
     lines = [
@@ -78,6 +83,11 @@ def markdown(document: dict[str, Any]) -> str:
         lines.append(
             f"| {row['name']} | {row['perplexity']:.3f} | {shown} | {bits} | {row['bytes'] / 1e6:.2f} |"
         )
+    lines += ["", "Against each other, over the same windows:", ""]
+    for pair in document["pairs"]:
+        change = pair["change"]
+        shown = f"{change['value']:+.2%} ({change['low']:+.2%} … {change['high']:+.2%})"
+        lines.append(f"- {pair['name']} against {pair['against']}: {shown}")
     return "\n".join(lines) + "\n"
 
 
@@ -87,15 +97,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
     arguments = parser.parse_args(argv)
     rows: list[dict[str, Any]] = []
-    baseline: Observation | None = None
+    observations: dict[str, Observation] = {}
     tokens = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, parameters in VARIANTS.items():
             print(f"{name} ...", flush=True)
             model, records = quantized(parameters, Path(folder))
-            observed = observe(model)
-            baseline = observed if baseline is None else baseline
-            value = METRIC.compare([baseline], [observed], 0)[0]
+            observations[name] = observed = observe(model)
+            value = compared(next(iter(observations.values())), observed)
             tokens = int(str(value.protocol["tokens"]))
             bits = records.get("bits", {})
             rows.append(
@@ -108,6 +117,11 @@ def main(argv: list[str] | None = None) -> int:
                     "bytes": sum(file.stat().st_size for file in model.path.glob("model.onnx*")),
                 }
             )
+    pairs = []
+    for name, against in PAIRS:
+        difference = compared(observations[against], observations[name]).difference
+        assert difference is not None, "perplexity has one"
+        pairs.append({"name": name, "against": against, "change": difference.model_dump()})
     document = {
         "benchmark": "weight_only",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,6 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         "cpu": cpu_model(),
         "tokens": tokens,
         "rows": rows,
+        "pairs": pairs,
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = markdown(document)

@@ -26,3 +26,9 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "GPTQ, mixed, budget 5.1": {**GPTQ, "budget": 5.1},
     "8 bits, RTN": {**FOUR, "method": "rtn", "bits": 8},
 }
+
+# Mixtures beside what is uniform at the same stored bits; the two are compared window by window.
+PAIRS = [
+    ("k-quant, mixed, budget 5.1", "k-quant, uniform, blocks of 16"),
+    ("GPTQ, mixed, budget 5.1", "GPTQ, uniform, blocks of 16"),
+]
