@@ -40,7 +40,10 @@ def absorb_into_attention(model: ir.Model, max_length: int) -> int:
     nodes = [node for node in model.graph if node.op_type == "GroupQueryAttention"]
     layers = [found for node in nodes if (found := _rotated(node)) is not None]
     kinds = {_kind(layer) for layer in layers}
-    if len(layers) < len(nodes) or len(kinds) != 1 or not _hides_padding(model, nodes[0].inputs[BIAS]):
+    if len(layers) < len(nodes) or len(kinds) != 1:
+        return 0
+    inputs = nodes[0].inputs
+    if not _hides_padding(model, inputs[BIAS] if len(inputs) > BIAS else None, max_length):
         return 0
     tables = _angles(model, layers[0], max_length)
     if tables is None:
@@ -81,23 +84,25 @@ def _kind(layer: _Rotated) -> object:
     return (*map(id, (node.inputs[SEQLENS], node.inputs[TOTAL], bias)), frozenset(angles))
 
 
-def _hides_padding(model: ir.Model, bias: ir.Value | None) -> bool:
-    """Whether a bias, run on masks with padding, does nothing but hide what the mask hides.
+def _hides_padding(model: ir.Model, bias: ir.Value | None, max_length: int) -> bool:
+    """Whether a bias does nothing but hide what the mask hides, in padded rows and after a full context.
 
-    What lies behind a token is not looked at: GroupQueryAttention never does.
+    At the latter's end a window shows, however wide. What lies behind a token is not looked at:
+    GroupQueryAttention never does.
     """
     if bias is None:
         return True
-    for length in (MASK.shape[1], 1):
-        found = run_subgraph(
-            model, [bias], {"input_ids": np.zeros((len(MASK), length), np.int64), "attention_mask": MASK}
-        )
+    full = np.ones((1, max_length), np.int64)
+    for mask, length in ((MASK, MASK.shape[1]), (MASK, 1), (full, 1)):
+        rows, total = mask.shape
+        feed = {"input_ids": np.zeros((rows, length), np.int64), "attention_mask": mask}
+        found = run_subgraph(model, [bias], feed)
         if found is None:
             return False
-        shape = (len(MASK), found[0].shape[1], length, MASK.shape[1])
+        shape = (rows, found[0].shape[1], length, total)
         added = np.broadcast_to(found[0].astype(np.float32), shape)
-        shown = np.broadcast_to(MASK[:, None, None, :] == 1, shape)
-        reached = np.broadcast_to(np.tri(length, shape[3], shape[3] - length, dtype=bool), shape)
+        shown = np.broadcast_to(mask[:, None, None, :] == 1, shape)
+        reached = np.broadcast_to(np.tri(length, total, total - length, dtype=bool), shape)
         if (added[shown & reached] != 0).any() or (added[~shown & reached] > HIDDEN).any():
             return False
     return True

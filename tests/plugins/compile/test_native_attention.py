@@ -100,6 +100,16 @@ def test_what_attention_cannot_do_by_itself_stays_before_it(name: str, tmp_path:
     assert greedy(runner(compiled), ROWS, 12) == greedy(runner(exported), ROWS, 12)
 
 
+@pytest.mark.parametrize("window", [8, 40])
+def test_a_window_is_kept_however_wide(window: int, tmp_path: Path) -> None:
+    sizes = {**LLAMA, "sliding_window": window}
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", "MistralConfig", sizes)
+    fused = chained(checkpoint, tmp_path, ExportOnnx(), CompileOnnxRuntime(variant="fused"))
+    torch = Torch().runner(checkpoint, Target(threads=1))
+    rows = [[*range(20, 68)], [*range(100, 130)]]
+    assert greedy(runner(fused), rows, 12) == greedy(torch, rows, 12)
+
+
 def test_angles_of_the_length_of_the_text_are_computed_in_the_graph(tmp_path: Path) -> None:
     longrope = {"rope_type": "longrope", "factor": 2.0, "rope_theta": 10000.0}
     factors = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "original_max_position_embeddings": 16}
