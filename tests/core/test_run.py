@@ -131,6 +131,14 @@ def test_a_broken_stage_ends_with_3_and_a_report(bench: Bench, how: str, words: 
     assert [step["name"] for step in report["steps"]] == ["double"]
 
 
+@pytest.mark.parametrize("how", ["raise", "crash"])
+def test_the_log_that_a_failure_names_is_there(bench: Bench, how: str):
+    bench.write(stages={"break": {"use": "toy.broken", "how": how}})
+    named = re.search(r"where: (\S+)", bench.run().err)
+    assert named is not None
+    assert (bench.root / named[1]).is_file()
+
+
 def test_a_defect_ends_with_3_and_a_report_not_as_a_failed_gate(bench: Bench, tmp_path: Path):
     (tmp_path / "broken").mkdir()
     # A library that breaks where nobody expects it: the report's schema of what was judged.

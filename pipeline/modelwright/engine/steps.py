@@ -10,6 +10,7 @@ from typing import Any
 from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
 from modelwright.engine.step import HANDLER
+from modelwright.errors import ModelwrightError
 from modelwright.planning.plan import Plan, PlannedStep, input_digest
 from modelwright.process.worker import Message, Worker
 from modelwright.report.model import StepResult
@@ -77,8 +78,10 @@ class StepRunner:
                     what=f"The step '{step.name}' ({step.stage.name})",
                 ) as worker:
                     done = worker.result(progress)
-            except BaseException:  # an interrupt too: the log tells what the step was at
-                self._keep_log(step.name, log)
+            except BaseException as error:  # an interrupt too: the log tells what the step was at
+                kept = self._keep_log(step.name, log)
+                if isinstance(error, ModelwrightError) and error.where == str(log):
+                    error.where = str(kept)  # the folder that it was written in goes away
                 raise
             self._plan.check_inputs_unchanged()
             facts = {
@@ -125,7 +128,9 @@ class StepRunner:
             log=f"logs/{step.name}.txt",
         )
 
-    def _keep_log(self, name: str, log: Path) -> None:
+    def _keep_log(self, name: str, log: Path) -> Path:
         self._logs.mkdir(parents=True, exist_ok=True)
+        kept = self._logs / f"{name}.txt"
         if log.is_file():
-            shutil.copyfile(log, self._logs / f"{name}.txt")
+            shutil.copyfile(log, kept)
+        return kept

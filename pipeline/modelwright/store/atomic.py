@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from modelwright.errors import ModelwrightError, RecipeError
+from modelwright.errors import MissingError, ModelwrightError, RecipeError
 
 
 @contextmanager
@@ -78,8 +79,9 @@ def disk_errors(place: Path, purpose: str) -> Iterator[None]:
 
 
 def disk_error(error: OSError, place: Path, purpose: str) -> ModelwrightError:
-    """The RecipeError that says why `purpose` failed at `place`."""
-    return RecipeError(
+    """What says why `purpose` failed at `place`: MissingError where room is missing, else RecipeError."""
+    kind = MissingError if error.errno in (errno.ENOSPC, errno.EDQUOT) else RecipeError
+    return kind(
         f"Cannot {purpose}: {error.strerror or error}.",
         where=str(error.filename or place),
         hint="make room or make the folder writable, or choose another one (--artifacts, MODELWRIGHT_STORE)",

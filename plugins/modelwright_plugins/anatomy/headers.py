@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modelwright.errors import RecipeError
-from modelwright_plugins.format.json_file import read_json
 from modelwright_plugins.format.safetensors_header import BITS, DTYPES, TensorEntry, read_header
-from modelwright_plugins.format.weight_files import weight_files
+from modelwright_plugins.format.weight_files import INDEX, weight_files, weight_index
 
-INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.safetensors$")
 
 
@@ -29,12 +27,7 @@ def read_stored(path: Path) -> Stored | None:
     Raises RecipeError for pickled weights, a damaged file, a missing shard, and an index that names a
     tensor which its shard does not have.
     """
-    index = read_json(path / INDEX).get("weight_map", {})
-    if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
-        raise RecipeError(
-            "The index of the shards does not map tensors to files.",
-            where=str(path / INDEX) + ", key weight_map",
-        )
+    index = weight_index(path)
     _check_shards(path, set(index.values()))
     if not any(path.glob("*.safetensors")) and not _pickled(path):
         return None

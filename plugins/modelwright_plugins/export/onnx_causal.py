@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +12,7 @@ from modelwright.errors import StageError
 
 if TYPE_CHECKING:
     import onnx_ir
+    from transformers import PreTrainedModel
 
     from modelwright_plugins.causal_trace.anatomy import CausalAnatomy
 
@@ -44,11 +44,12 @@ def trace_causal(
     from modelwright_plugins.format.widen import is_narrow, widen
 
     dtype = "float32" if model.spec.dtype == "bfloat16" else model.spec.dtype
+    read = model.path
     if dtype == "float32" and is_narrow(model.path):
-        wide = ctx.scratch("float32")
-        widen(model.path, wide)
-        model = dataclasses.replace(model, path=wide)
-    checkpoint = load_checkpoint(model, dtype)
+        read = ctx.scratch("float32")
+        widen(model.path, read)
+    checkpoint = load_checkpoint(model, dtype, read_from=read)
+    _require_fixed_angles(checkpoint, model)
     ctx.progress(1, 4, "looking at the layers")
     anatomy = examine(checkpoint, attention)
     if anatomy.reason:
@@ -94,6 +95,18 @@ def trace_causal(
     ctx.describe(dtype=dtype)
 
 
+def _require_fixed_angles(checkpoint: PreTrainedModel, model: Model) -> None:
+    """Rotary frequencies that are replaced while a text grows are no part of any graph."""
+    rotary = getattr(checkpoint.config, "rope_parameters", None) or {}
+    if "dynamic" in str(rotary.get("rope_type")):
+        raise StageError(
+            "The frequencies of rope_type dynamic change with the longest text so far, and a graph is fixed.",
+            where=str(model.path / "config.json") + ", key rope_parameters",
+            accepted="default, linear, yarn, longrope, llama3",
+            hint="without the key, the model reads texts up to the length that it was trained on",
+        )
+
+
 def _first_cause(error: BaseException) -> str:
     """The first line of what the exporter's own summary was raised from."""
     while error.__cause__ is not None:
@@ -102,15 +115,10 @@ def _first_cause(error: BaseException) -> str:
 
 
 def causal_footprint(size: ModelSize) -> Footprint:
-    """Predicted need of tracing: one copy of the weights in float32, held while they are traced and written.
-
-    While a 16-bit checkpoint is read, its pages are held beside their float32 copy. Measured with two
-    threads: 2 to 30 layers, 34M to 135M parameters in float32, 135M and 1.1B in bfloat16.
-    """
+    """Predicted need of tracing: one copy of the weights in float32, until they are written."""
     weights = 4 * size.parameters
-    read = 400 * MIB + weights + (size.weight_bytes if size.weight_bytes < weights else 0)
     return Footprint(
-        memory_bytes=max(read, 650 * MIB + weights),
+        memory_bytes=700 * MIB + int(1.03 * weights),
         disk_bytes=weights + 2 * MIB,
         result=size.model_copy(update={"weight_bytes": weights}),
     )

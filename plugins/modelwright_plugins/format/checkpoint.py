@@ -30,7 +30,13 @@ def describe_checkpoint(path: Path, *, trust_remote_code: bool) -> ModelSpec:
             where=str(path / "config.json") + ", key auto_map",
             hint="read that code, then set model.trust_remote_code=true",
         )
-    architecture = (config.get("architectures") or [config.get("model_type", "unknown")])[0]
+    if config.get("quantization_config"):
+        raise RecipeError(
+            "The checkpoint is quantized already.",
+            where=str(path / "config.json") + ", key quantization_config",
+            accepted="a checkpoint in float32, bfloat16 or float16",
+        )
+    architecture = _architecture(path, config)
     task = _task(architecture, path)
     labels = config.get("id2label") or {}
     return ModelSpec(
@@ -44,6 +50,20 @@ def describe_checkpoint(path: Path, *, trust_remote_code: bool) -> ModelSpec:
         labels=tuple(labels[key] for key in sorted(labels, key=int)) if task == "classify" else (),
         generation=describe_generation(path, config) if task == "generate" else None,
         trust_remote_code=trust_remote_code,
+    )
+
+
+def _architecture(path: Path, config: dict[str, Any]) -> str:
+    named = config.get("architectures")
+    if isinstance(named, list) and named and isinstance(named[0], str):
+        return named[0]
+    if named is None and (path / "modules.json").is_file():
+        return str(config.get("model_type", "unknown"))
+    raise RecipeError(
+        f"config.json gives architectures as {named!r}.",
+        where=str(path / "config.json") + ", key architectures",
+        accepted='the class that the weights are of, such as ["LlamaForCausalLM"]',
+        hint="download the checkpoint again",
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
-from modelwright.errors import MissingError
+from modelwright.errors import MissingError, RecipeError
 from modelwright_plugins.format.onnx import GRAPH_FILE
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     'input_ids'
 
     `spec.details["session"]` holds session options of the artifact (`add_session_config_entry` keys).
-    Raises MissingError where the provider is not there or does not load.
+    Raises MissingError where the provider is not there or does not load, RecipeError for a graph that is
+    damaged or that this ONNX Runtime does not run.
     """
     import onnxruntime as ort
 
@@ -38,7 +39,14 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     entries = model.spec.details.get("session", {})
     for key, value in entries.items() if isinstance(entries, dict) else ():
         options.add_session_config_entry(key, str(value))
-    session = ort.InferenceSession(str(model.path / GRAPH_FILE), options, providers=[target.provider])
+    try:
+        session = ort.InferenceSession(str(model.path / GRAPH_FILE), options, providers=[target.provider])
+    except Exception as error:  # ONNX Runtime's own classes have no common base
+        raise RecipeError(
+            f"ONNX Runtime does not load the graph: {error}",
+            where=str(model.path / GRAPH_FILE),
+            hint="modelwright verify says whether an artifact is as it was published",
+        ) from error
     # A session falls back to the CPU silently when a provider's libraries do not load.
     if session.get_providers()[0] != target.provider:
         raise MissingError(

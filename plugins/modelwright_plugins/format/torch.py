@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from modelwright_plugins.text.tokenize import TOKENIZER_FILE, TextTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 AUTO_CLASSES: dict[Task, str] = {
     "embed": "AutoModel",
@@ -118,20 +121,35 @@ def _check_tokenizer(path: Path) -> None:
         )
 
 
-def load_checkpoint(model: Model, dtype: str | None = None, device_map: str | None = None) -> PreTrainedModel:
+def load_checkpoint(
+    model: Model, dtype: str | None = None, device_map: str | None = None, read_from: Path | None = None
+) -> PreTrainedModel:
     """Load a checkpoint for inference: safetensors only, its own code only if the recipe trusted it.
 
-    `dtype` is a torch dtype's name and defaults to the model's own; `device_map` goes to accelerate.
+    `dtype` is a torch dtype's name and defaults to the model's own; `device_map` goes to accelerate;
+    `read_from` is a folder with the same checkpoint in other bytes. Raises RecipeError where transformers
+    does not load it.
     """
     import torch
     import transformers
 
-    loaded: PreTrainedModel = getattr(transformers, AUTO_CLASSES[model.spec.task]).from_pretrained(
-        model.path,
-        dtype=getattr(torch, dtype or model.spec.dtype),
-        device_map=device_map,
-        use_safetensors=True,
-        trust_remote_code=model.spec.trust_remote_code,
-        local_files_only=True,
-    )
+    factory = getattr(transformers, AUTO_CLASSES[model.spec.task])
+    try:
+        loaded: PreTrainedModel = factory.from_pretrained(
+            read_from or model.path,
+            dtype=getattr(torch, dtype or model.spec.dtype),
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=model.spec.trust_remote_code,
+            local_files_only=True,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the configuration's values lead to in the model's own code
+        log.exception("Loading the checkpoint failed.")
+        raise RecipeError(
+            f"transformers does not load the checkpoint: {type(error).__name__}: {error}",
+            where=str(model.path / "config.json"),
+            hint="compare the configuration with the checkpoint's origin; the log holds the traceback",
+        ) from error
     return loaded.eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 from modelwright.errors import RecipeError
 from modelwright_plugins.format.json_file import read_json
 
+INDEX = "model.safetensors.index.json"
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -14,7 +15,7 @@ def weight_files(path: Path) -> list[Path]:
     """The safetensors files of a checkpoint. Raises RecipeError for a pickled checkpoint or none at all."""
     files = sorted(path.glob("*.safetensors"))
     if files:
-        index = read_json(path / "model.safetensors.index.json").get("weight_map", {})
+        index = weight_index(path)
         absent = sorted(set(index.values()) - {file.name for file in files})
         if absent:
             raise RecipeError(
@@ -37,3 +38,19 @@ def weight_files(path: Path) -> list[Path]:
     raise RecipeError(
         "The folder holds no weights.", where=str(path), accepted="model.safetensors (or its shards)"
     )
+
+
+def weight_index(path: Path) -> dict[str, str]:
+    """The file of each tensor by the folder's index; nothing where there is none. Raises RecipeError."""
+    file = path / INDEX
+    if not file.is_file():
+        return {}
+    index = read_json(file).get("weight_map")
+    if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
+        raise RecipeError(
+            "The checkpoint's index does not say which file holds which tensor.",
+            where=f"{file}, key weight_map",
+            accepted='{"the tensor\'s name": "the file\'s name"}',
+            hint="download the checkpoint again",
+        )
+    return index

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from modelwright_plugins.format.safetensors_header import TensorEntry, read_header
-from modelwright_plugins.format.weight_files import PICKLED, weight_files
+from modelwright_plugins.format.weight_files import INDEX, PICKLED, weight_files
 
 SHARD_BYTES = 256 * 2**20
-INDEX = "model.safetensors.index.json"
 NARROW = ("BF16", "F16")
 
 

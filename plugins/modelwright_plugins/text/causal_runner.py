@@ -110,6 +110,8 @@ class CausalRunner(ABC):
         `temperature`, `top_k` and `top_p` are those of `Sampler`. Without `use_cache` every token runs the
         whole text again. Raises RecipeError when prompt and new tokens are longer than the context.
         """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise RecipeError("generate takes a list of texts.", accepted='["a text", "another"]')
         if max_new_tokens < 1:
             raise RecipeError(f"max_new_tokens is {max_new_tokens}.", accepted="1 or more")
         sampler = Sampler(temperature, top_k, top_p, seed)
