@@ -36,13 +36,13 @@ class CastDtype(
     dtype: Literal["fp32", "bf16", "fp16"] = Field(description="The type to store the weights in.")
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The weights twice, and the result once."""
-        width = 4 if self.dtype == "fp32" else 2
-        result = ModelSize(parameters=size.parameters, weight_bytes=size.parameters * width)
+        """The checkpoint, mapped as it is, and beside it the result, unless that is the same."""
+        stored = size.parameters * (4 if self.dtype == "fp32" else 2)
+        converted = 0 if stored == size.weight_bytes else stored
         return Footprint(
-            memory_bytes=450 * MIB + 2 * size.weight_bytes + result.weight_bytes,
-            disk_bytes=result.weight_bytes + 2 * MIB,
-            result=result,
+            memory_bytes=410 * MIB + size.weight_bytes + converted,
+            disk_bytes=stored + 2 * MIB,
+            result=ModelSize(parameters=size.parameters, weight_bytes=stored),
         )
 
     def run(self, model: Model, ctx: StageContext) -> None:

@@ -23,6 +23,7 @@ from modelwright_plugins.compile.rewrites import (
     keep_norms_plain,
     share_key_mask,
 )
+from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 from modelwright_plugins.metric.decode import Decode
 from modelwright_plugins.metric.latency import Latency
 from modelwright_plugins.metric.parity import Parity
@@ -129,12 +130,14 @@ class CompileOnnxRuntime(
             )
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The graph, two rewritten copies of it and a session on one."""
-        return Footprint(
-            memory_bytes=330 * MIB + 5 * size.weight_bytes,
-            disk_bytes=size.weight_bytes + 2 * MIB,
-            result=size,
-        )
+        """The graph, two rewritten copies of it and a session on one; or one of a generating model, joined.
+
+        That one's weights, where they lie beside the graph, are not held all at once.
+        """
+        memory = 330 * MIB + 5 * size.weight_bytes
+        if size.anatomy is not None and size.anatomy.shape.generates:
+            memory = 120 * MIB + int((4.5 if size.weight_bytes <= INLINE_LIMIT else 0.6) * size.weight_bytes)
+        return Footprint(memory_bytes=memory, disk_bytes=size.weight_bytes + 2 * MIB, result=size)
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Build one variant, or all and keep the best."""

@@ -10,6 +10,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError
+from modelwright_plugins.anatomy.size import largest_matrix
 from modelwright_plugins.export.onnx_builder import Precision, build_graph, require_architecture
 from modelwright_plugins.text.companions import copy_companions
 
@@ -77,11 +78,8 @@ class ExportGenAI(
         require_architecture(spec.architecture, "export.genai")
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The checkpoint, the graph, and the largest matrix in the copies that quantizing it makes.
-
-        Fitted on Llama shapes of 0.1 to 1.1 billion parameters, whose vocabularies grow slower than they do.
-        """
-        largest = min(size.parameters / 2, 15_900 * size.parameters**0.4)
+        """The checkpoint, the graph, and the largest matrix in the copies that quantizing it makes."""
+        largest = largest_matrix(size)
         graph = size.parameters * self._bytes_per_weight()
         copies = 2 if self.precision in ("fp32", "fp16") else COPIES[self.algorithm]
         if self.precision == "int8":

@@ -85,7 +85,7 @@ class ExportGGUF(
         """Libraries and some rows at a time, whatever the model's size; llama.cpp's quantizer holds more."""
         stored = int(size.parameters * BITS[self.type] / 8)
         return Footprint(
-            memory_bytes=(220 if self._through_llama_cpp else 115) * MIB,
+            memory_bytes=(230 if self._through_llama_cpp else 135) * MIB,
             disk_bytes=stored + 8 * MIB,
             result=ModelSize(parameters=size.parameters, weight_bytes=stored),
         )

@@ -102,7 +102,7 @@ class QuantizeNNCFWeightOnly(
         stored = int(size.parameters * (0.62 if BITS[self.mode] == 4 else 1.02))
         result = ModelSize(parameters=size.parameters, weight_bytes=stored)
         return Footprint(
-            memory_bytes=340 * MIB + int(1.2 * size.weight_bytes),
+            memory_bytes=410 * MIB + int(1.3 * size.weight_bytes),
             disk_bytes=stored + MIB,
             result=result,
         )

@@ -12,7 +12,10 @@ from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
+from modelwright_plugins.anatomy.size import largest_matrix
+from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 from modelwright_plugins.text.companions import copy_companions
+from modelwright_plugins.weight_only.calibration import HESSIAN_BYTES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -112,15 +115,18 @@ class QuantizeOnnxWeightOnly(
         return self.budget is not None
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The graph, what is quantized of it, and for `data` a copy that runs with what it is judged by.
-
-        Measured on Llama shapes of 2 and 135 million parameters.
+        """What is quantized, and the largest matrix in the copies that this makes; all weights where they are
+        inside the graph; for `data`, a session on them and what it is judged by.
         """
         bits = (self.budget or self.bits) + (16 if self.symmetric else 36) / self.block_size
         stored = int(size.parameters * bits / 8)
-        copies = 2.15 if self.data is None else 4.25
+        memory = 130 * MIB + stored + 3.2 * 4 * largest_matrix(size)
+        if size.weight_bytes <= INLINE_LIMIT:
+            memory += 2 * size.weight_bytes
+        if self.data is not None:
+            memory += 2 * size.weight_bytes + min(HESSIAN_BYTES, 6 * size.parameters)
         return Footprint(
-            memory_bytes=165 * MIB + int(copies * size.weight_bytes),
+            memory_bytes=int(memory),
             disk_bytes=stored + 2 * MIB,
             result=ModelSize(parameters=size.parameters, weight_bytes=stored),
         )

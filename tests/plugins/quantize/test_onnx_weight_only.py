@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from modelwright.api.dataset import Record
-from modelwright.api.model import Model
+from modelwright.api.model import Model, ModelSize
+from modelwright.api.stage import MIB
 from modelwright.api.target import Target
 from modelwright.errors import RecipeError, StageError
 from modelwright.testing.texts import sentences
@@ -264,3 +265,22 @@ def test_a_llama_of_the_model_builder(tiny_causal: Model, tmp_path: Path) -> Non
     mixed, ctx = quantize(exported, tmp_path / "b", budget=5, data="docs", length=32, sensitivity_samples=2)
     assert ctx.records["bits"]["codes"] <= 5  # type: ignore[call-overload,index,operator]
     assert Onnx().graph_operators(mixed)["MatMulNBits"] == 11
+
+
+@pytest.mark.parametrize(
+    ("parameters", "stage", "measured"),
+    [
+        (134_515_008, {"method": "k_quant"}, 553),
+        (134_515_008, {"method": "rtn", "bits": 8, "block_size": 64}, 686),
+        (134_515_008, {"method": "gptq", "data": "docs"}, 2360),
+        (1_100_048_384, {"method": "rtn"}, 1543),
+        (1_100_048_384, {"method": "rtn", "bits": 8, "block_size": 64}, 1942),
+    ],
+)
+def test_memory_is_predicted_as_it_was_measured(
+    parameters: int, stage: dict[str, Any], measured: int
+) -> None:
+    """Peak resident memory of the step in MiB, on Llama shapes in float32."""
+    size = ModelSize(parameters=parameters, weight_bytes=4 * parameters)
+    predicted = QuantizeOnnxWeightOnly(embeddings=True, **stage).footprint(size).memory_bytes
+    assert abs(predicted / MIB / measured - 1) < 0.2
