@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
@@ -68,6 +68,17 @@ class ExportGGUF(
         description="Type of the KV cache when it is run here; f16 is llama.cpp's default, f32 also computes "
         "attention in float32.",
     )
+    flash_attention: bool = Field(
+        True,
+        description="Whether llama.cpp fuses attention where it can when it is run here: on a CPU it reads "
+        "prompts faster then, and gives tokens after long prompts slower.",
+    )
+
+    @model_validator(mode="after")
+    def _cache_that_runs(self) -> Self:
+        if self.cache_precision == "q8_0" and not self.flash_attention:
+            raise ValueError("cache_precision q8_0 needs flash_attention: llama.cpp takes it no other way")
+        return self
 
     @classmethod
     def versions(cls) -> dict[str, str]:
@@ -127,7 +138,7 @@ class ExportGGUF(
         ctx.describe(
             dtype=self.type,
             max_length=min(written.context, model.spec.max_length),
-            details={"cache_precision": self.cache_precision},
+            details={"cache_precision": self.cache_precision, "flash_attention": self.flash_attention},
         )
 
     @property

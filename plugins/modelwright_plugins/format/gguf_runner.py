@@ -29,7 +29,8 @@ class GGUFRunner(CausalRunner):
     """llama.cpp with the target's threads; each row of a batch is a sequence of its own, without padding.
 
     `spec.details["cache_precision"]` is the type of the KV cache: `f16` (llama.cpp's default), `bf16`,
-    `q8_0`, or `f32`, with which attention is computed in float32 too. On CUDA all layers are offloaded, where
+    `q8_0`, or `f32`, with which attention is computed in float32 too; `spec.details["flash_attention"]` says
+    whether it is fused where llama.cpp can. On CUDA all layers are offloaded, where
     the installed llama.cpp was built for it.
     """
 
@@ -38,6 +39,7 @@ class GGUFRunner(CausalRunner):
         self.library = import_llama_cpp()
         self._threads = target.thread_count
         self._cache = str(model.spec.details.get("cache_precision") or "f16")
+        self._fused = self._cache != "f32" and model.spec.details.get("flash_attention") is not False
         self.cache_item_bytes = CACHE_ITEM_BYTES[self._cache]
         self.max_batch = int(self.library.llama_max_parallel_sequences())
         if target.device != "cpu" and not self.library.llama_supports_gpu_offload():
@@ -57,7 +59,7 @@ class GGUFRunner(CausalRunner):
                 where=str(file),
                 hint="its reason is in the log; an older llama.cpp may not know the architecture",
             )
-        self._contexts = Contexts(self.library, self._model, self._threads, self._cache)
+        self._contexts = Contexts(self.library, self._model, self._threads, self._cache, fused=self._fused)
         weakref.finalize(self, _free, self.library, self._model, self._contexts)
         tokens = self.library.llama_vocab_n_tokens(self.library.llama_model_get_vocab(self._model))
         if tokens != self.generation.vocabulary:
@@ -95,7 +97,7 @@ class GGUFRunner(CausalRunner):
             "model": self._described(),
             "threads": str(self._threads),
             "cache": self._cache,
-            "attention": "plain, in float32" if self._cache == "f32" else "fused where llama.cpp can",
+            "attention": "fused where llama.cpp can" if self._fused else "plain",
             "instructions": system.replace(" = 1 |", ",").strip(" ,"),
         }
 

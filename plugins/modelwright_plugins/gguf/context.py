@@ -36,16 +36,17 @@ class Room(NamedTuple):
 class Contexts:
     """Makes contexts of one model, and keeps the last one that was given back: making one takes milliseconds.
 
-    >>> contexts = Contexts(library, model_pointer, threads=2, precision="f16")
+    >>> contexts = Contexts(library, model_pointer, threads=2, precision="f16", fused=True)
 
-    `precision` is the type of keys and values; with `f32` attention is computed in float32 too.
+    `precision` is the type of keys and values. Fused attention on the CPU sums in float16, whatever they are.
     """
 
-    def __init__(self, library: Any, model: Any, threads: int, precision: str) -> None:
+    def __init__(self, library: Any, model: Any, threads: int, precision: str, *, fused: bool) -> None:
         self.library = library
         self._model = model
         self._threads = threads
         self._precision = precision
+        self._fused = fused
         self._idle: tuple[Room, Any] | None = None
 
     def take(self, room: Room) -> Any:
@@ -62,7 +63,7 @@ class Contexts:
         options.n_outputs_max = room.outputs
         options.n_threads = options.n_threads_batch = self._threads
         options.type_k = options.type_v = getattr(self.library, f"GGML_TYPE_{self._precision.upper()}")
-        if self._precision == "f32":  # fused attention on the CPU sums in float16, whatever the cache is
+        if not self._fused:
             options.flash_attn_type = self.library.LLAMA_FLASH_ATTN_TYPE_DISABLED
         context = self.library.llama_init_from_model(self._model, options)
         if not context:

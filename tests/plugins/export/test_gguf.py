@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 from modelwright.api.model import Model
@@ -273,7 +274,7 @@ def test_the_folder_needs_nothing_from_the_checkpoint(tiny_causal: Model, export
     files = {file.name for file in result.path.iterdir()}
     assert {"model.gguf", "config.json", "tokenizer.json", "modelwright.json"} <= files
     assert (result.spec.format, result.spec.dtype) == ("gguf", "Q8_0")
-    assert result.spec.details == {"cache_precision": "f32"}
+    assert result.spec.details == {"cache_precision": "f32", "flash_attention": True}
 
 
 @NEEDS_LLAMA_CPP
@@ -298,3 +299,8 @@ class TestExportGGUF(StageConformance):
     @NEEDS_LLAMA_CPP
     def test_its_result_runs(self, run_stage: StageRuns, tmp_path: Path) -> None:
         super().test_its_result_runs(run_stage, tmp_path)
+
+
+def test_a_cache_in_eight_bits_needs_fused_attention() -> None:
+    with pytest.raises(ValidationError, match="q8_0 needs flash_attention"):
+        ExportGGUF.model_validate({"type": "Q8_0", "cache_precision": "q8_0", "flash_attention": False})

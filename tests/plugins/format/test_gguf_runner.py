@@ -112,6 +112,15 @@ def test_a_half_precision_cache_is_close(exported: Model, runner: GGUFRunner) ->
     assert 1e-6 < error < 0.05
 
 
+def test_attention_is_fused_unless_the_description_says_otherwise(exported: Model) -> None:
+    plain = GGUFRunner(respecified(exported, details={"flash_attention": False}), TARGET)
+    fused = GGUFRunner(respecified(exported, details={}), TARGET)
+    assert plain.describe()["attention"] == "plain"
+    assert fused.describe()["attention"] == "fused where llama.cpp can"
+    inputs = plain.sample(2, 40)
+    assert 0 < np.abs(plain.infer(inputs) - fused.infer(inputs)).max() < 0.05
+
+
 def test_a_cache_the_heads_do_not_fit_is_an_error(exported: Model) -> None:
     runner = GGUFRunner(respecified(exported, details={"cache_precision": "q8_0"}), TARGET)
     with pytest.raises(StageError, match="makes no KV cache of q8_0") as caught:
