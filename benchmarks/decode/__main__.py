@@ -21,7 +21,7 @@ from benchmarks.decode.measure import Contender, Settings, measure
 from benchmarks.decode.ours import run_recipe_steps
 from benchmarks.decode.peers import PEERS, PeerError, make
 from benchmarks.decode.results import write
-from benchmarks.turns.shape import SHAPES, write_checkpoint
+from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.turns.worker_process import WorkerError, WorkerProcess
 from modelwright.errors import ModelwrightError
 
@@ -62,7 +62,7 @@ def gather(arguments: argparse.Namespace, model: Path) -> tuple[list[Contender],
     """The running contenders, and why the others are missing."""
     running: list[Contender] = []
     missing: dict[str, str] = {}
-    place = arguments.work / f"{arguments.shape}-models"
+    place = arguments.work / f"{model.name}-models"
 
     def add(title: str, kind: str, loader: str, made: Callable[[], Path]) -> None:
         print(f"making the model of {title} ...", flush=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import llama_cpp
 
-from benchmarks.turns.steps import run_stages
+from benchmarks.models.steps import run_stages
 
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 made_half = run_stages({"export": {"use": "export.gguf", "type": "F16"}}, source, out / "f16")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import modelwright
-from benchmarks.turns.steps import run_plan
+from benchmarks.models.steps import run_plan
 
 
 def run_recipe_steps(recipe: str, model: Path, place: Path, overrides: Sequence[str] = ()) -> Path:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.footprint.chains import CHAINS, DOCS
+from benchmarks.models.shape import SHAPES, write_checkpoint
+from benchmarks.models.steps import run_stages
 from benchmarks.turns.machine import cpu_model
-from benchmarks.turns.shape import SHAPES, write_checkpoint
-from benchmarks.turns.steps import run_stages
 from modelwright.errors import ModelwrightError
 
 WORK = Path.home() / ".cache" / "modelwright" / "benchmarks" / "footprint"

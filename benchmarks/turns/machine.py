@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.turns.load import QUIET_SHARE
+from modelwright.api.cpu import cpu_facts, cpu_instructions, cpu_name
 
 Shares = Mapping[str, float | None]
 
@@ -25,15 +25,9 @@ def machine(others: Shares) -> dict[str, Any]:
 
 def cpu_model() -> str:
     """The processor's name and the instructions that int8 and bf16 arithmetic depend on."""
-    file = Path("/proc/cpuinfo")
-    if not file.is_file():
-        return platform.processor() or platform.machine()
-    lines = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in lines.items()}
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
-    flags = [name for name in wanted if name in facts.get("flags", "").split()]
-    name, family = facts.get("model name", platform.machine()), facts.get("cpu family", "?")
-    return f"{name}, family {family} ({', '.join(flags)})"
+    there = [name for name in wanted if name in cpu_instructions()]
+    return f"{cpu_name()}, family {cpu_facts().get('cpu family', '?')} ({', '.join(there)})"
 
 
 def busy_text(shares: Shares) -> str:

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 import modelwright
+from benchmarks.models.steps import run_plan
 from benchmarks.turns.machine import cpu_model
-from benchmarks.turns.steps import run_plan
 from benchmarks.weight_only.variants import PAIRS, VARIANTS
 from modelwright.api.metric import MetricContext, Observation, Value
 from modelwright.api.model import Model

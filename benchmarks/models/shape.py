@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 def write_checkpoint(shape: str, folder: Path) -> Path:
     """A shape's checkpoint with a byte-level tokenizer of its vocabulary; made when not there."""
-    place = folder / shape
+    digest = hashlib.sha256(json.dumps([SEED, SHAPES[shape]]).encode()).hexdigest()[:8]
+    place = folder / f"{shape}-{digest}"
     if (place / "model.safetensors").is_file():
         return place
     import torch

@@ -1,0 +1,1 @@
+"""Checkpoints that benchmarks start from, and the steps they run on them."""
