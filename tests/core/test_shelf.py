@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from modelwright.artifact.shelf import Shelf
 from modelwright.errors import RecipeError
+from modelwright.store.atomic import disk_error
 from modelwright.validation.samples import Samples
 from modelwright_plugins.publish.local import Local
 from tests.core.bench import Bench, in_process
@@ -128,3 +130,10 @@ def test_labels_that_do_not_read_are_refused_in_the_plan(shelf: Shelf):
     (shelf.root / "toy" / "labels.json").write_text("{")
     with pytest.raises(RecipeError, match="The labels are damaged"):
         Local().check(shelf.root, "toy")
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 4), (errno.EDQUOT, 4), (errno.EROFS, 2)])
+def test_a_full_disk_is_something_missing(number: int, code: int, tmp_path: Path):
+    error = disk_error(OSError(number, "no"), tmp_path, "publish the artifact")
+    assert error.exit_code == code
+    assert str(error.where) == str(tmp_path)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from modelwright.errors import RecipeError
 from modelwright_plugins.format.safetensors_header import BITS, DTYPES, TensorEntry, read_header
-from modelwright_plugins.format.weight_files import INDEX, weight_files, weight_index
+from modelwright_plugins.format.weight_files import INDEX, PICKLED, weight_files, weight_index
 
 SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.safetensors$")
 
@@ -81,4 +81,4 @@ def _check_shards(path: Path, named: set[str]) -> None:
 
 
 def _pickled(path: Path) -> bool:
-    return any(any(path.glob(pattern)) for pattern in ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt"))
+    return any(any(path.glob(pattern)) for pattern in PICKLED)

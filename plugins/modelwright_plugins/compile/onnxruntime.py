@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
 from modelwright.api.context import StageContext
 from modelwright.api.metric import Metric, Value
-from modelwright.api.model import TASKS, Model, ModelSize, ModelSpec, Task
+from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
-from modelwright.api.target import Target
 from modelwright.errors import RecipeError, StageError
-from modelwright_plugins.compile.native_attention import absorb_into_attention
-from modelwright_plugins.compile.packing import pack_products
-from modelwright_plugins.compile.rewrites import (
-    drop_unattended_rows,
-    flatten_heads,
-    fuse_for_provider,
-    keep_norms_plain,
-    share_key_mask,
-)
+from modelwright_plugins.compile.variants import GENERATES, VARIANTS, variants_for
 from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 from modelwright_plugins.metric.decode import Decode
 from modelwright_plugins.metric.latency import Latency
@@ -30,44 +20,9 @@ from modelwright_plugins.metric.parity import Parity
 from modelwright_plugins.text.companions import copy_companions
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
+    pass
 
-Rewrite = Callable[["ir.Model", Target, ModelSpec], int]
 Variant = Literal["auto", "fused", "packed", "lean", "flat", "standard", "contrib", "extended"]
-GENERATES: tuple[Task, ...] = ("generate",)
-ENCODES: tuple[Task, ...] = ("embed", "classify")
-
-
-class Form(NamedTuple):
-    """How a variant is made, and of models for which tasks; None leaves the operators as they come."""
-
-    rewrite: Rewrite | None
-    tasks: tuple[Task, ...]
-
-
-def _exact(*rewrites: Callable[[ir.Model], int]) -> Rewrite:
-    """Several rewrites as one; how often any of them applied."""
-    return lambda model, target, spec: sum(rewrite(model) for rewrite in rewrites)
-
-
-def _fused(model: ir.Model, target: Target, spec: ModelSpec) -> int:
-    return pack_products(model) + absorb_into_attention(model, spec.max_length)
-
-
-def _contrib(model: ir.Model, target: Target, spec: ModelSpec) -> int:
-    return fuse_for_provider(model, target.provider)
-
-
-# In the order in which `auto` prefers them when none is measurably faster.
-VARIANTS: dict[str, Form] = {
-    "fused": Form(_fused, GENERATES),
-    "packed": Form(_exact(pack_products), GENERATES),
-    "lean": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain), ENCODES),
-    "flat": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads), ENCODES),
-    "standard": Form(None, TASKS),
-    "contrib": Form(_contrib, ENCODES),
-    "extended": Form(None, ENCODES),
-}
 BATCH, LENGTH, NEW_TOKENS = 1, 128, 32
 
 
@@ -120,7 +75,7 @@ class CompileOnnxRuntime(
             raise RecipeError(
                 f"The variant '{self.variant}' is not for models whose task is {spec.task}.",
                 where="parameter variant",
-                accepted=", ".join(["auto", *_variants_for(spec.task)]),
+                accepted=", ".join(["auto", *variants_for(spec.task)]),
             )
         if self.variant == "auto" and self.data is None:
             raise RecipeError(
@@ -132,7 +87,8 @@ class CompileOnnxRuntime(
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, two rewritten copies of it and a session on one; or one of a generating model, joined.
 
-        That one's weights, where they lie beside the graph, are not held all at once.
+        That one's weights, where they lie beside the graph, are not held all at once. Fitted to
+        `python -m benchmarks.footprint`; `fused` adds its table of angles, small beside them.
         """
         memory = 330 * MIB + 5 * size.weight_bytes
         if size.anatomy is not None and size.anatomy.shape.generates:
@@ -141,7 +97,7 @@ class CompileOnnxRuntime(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Build one variant, or all and keep the best."""
-        names = _variants_for(model.spec.task) if self.variant == "auto" else [str(self.variant)]
+        names = variants_for(model.spec.task) if self.variant == "auto" else [str(self.variant)]
         built = self._build(model, ctx, names)
         if not built and model.spec.task in GENERATES:
             ctx.log.warning(
@@ -166,7 +122,7 @@ class CompileOnnxRuntime(
         from modelwright_plugins.format.onnx_graph import load_graph, save_graph
 
         ctx.describe(dtype=model.spec.dtype)
-        built = {}
+        built: dict[str, Model] = {}
         for index, name in enumerate(names):
             ctx.progress(index, len(names), f"building {name}")
             graph = load_graph(model.path, weights=False)
@@ -179,7 +135,11 @@ class CompileOnnxRuntime(
             if name == "extended":
                 _optimize_offline(folder, ctx.target.provider)
             copy_companions(model.path, folder)
-            built[name] = ctx.model(folder)
+            made = ctx.model(folder)
+            if same := next((other for other, known in built.items() if known.digest == made.digest), None):
+                ctx.log.info("variant %s is the same graph as %s", name, same)
+                continue
+            built[name] = made
         return built
 
     def _fastest(self, model: Model, ctx: StageContext, built: dict[str, Model]) -> str:
@@ -216,10 +176,6 @@ class CompileOnnxRuntime(
             return decode, "decode.tokens_per_second"
         length = min(LENGTH, spec.max_length)
         return Latency(batch=(BATCH,), length=(length,), rounds=self.rounds), "latency.p50"
-
-
-def _variants_for(task: Task) -> list[str]:
-    return [name for name, form in VARIANTS.items() if task in form.tasks]
 
 
 def _optimize_offline(folder: Path, provider: str) -> None:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelwright_plugins.format.onnx_graph import add_initializer, tensor_values
+from modelwright_plugins.format.onnx_graph import add_initializer, remove_unused, tensor_values
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 # Operators that multiply by constants, and the axis of those along which outputs lie.
 OUTPUT_AXIS = {"MatMul": -1, "MatMulNBits": 0}
+# MatMulNBits' input that says to which block each of its inputs belongs; it has no axis of outputs.
+REORDERING = 4
 
 
 def pack_products(model: ir.Model) -> int:
@@ -27,12 +29,15 @@ def pack_products(model: ir.Model) -> int:
     """
     groups: dict[object, list[ir.Node]] = defaultdict(list)
     for node in model.graph:
-        if node.op_type in OUTPUT_AXIS and all(_is_own_constant(node, value) for value in node.inputs[1:]):
+        reordered = len(node.inputs) > REORDERING and node.inputs[REORDERING] is not None
+        constants = all(_is_own_constant(node, value) for value in node.inputs[1:])
+        if node.op_type in OUTPUT_AXIS and constants and not reordered:
             groups[_kind(node)].append(node)
     joined = [nodes for nodes in groups.values() if len(nodes) > 1]
     for nodes in joined:
         _join(model, nodes)
-    _clean(model)
+    remove_unused(model)
+    model.graph.sort()
     return len(joined)
 
 
@@ -75,14 +80,16 @@ def _join(model: ir.Model, nodes: list[ir.Node]) -> None:
         parts = [tensor_values(_given(node, index)) for node in nodes]
         inputs.append(add_initializer(model.graph, f"{value.name}_joined", np.concatenate(parts, axis=axis)))
     sizes = [_outputs(node) for node in nodes]
-    product = ir.node(first.op_type, inputs, domain=first.domain, name=f"{first.name}_joined")
+    name = first.outputs[0].name  # unique, which names of nodes need not be
+    product = ir.node(first.op_type, inputs, domain=first.domain, name=f"{name}_joined")
     for name, attribute in first.attributes.items():
         product.attributes[name] = ir.AttrInt64("N", sum(sizes)) if name == "N" else attribute
     whole = product.outputs[0]
     whole.name, whole.dtype = product.name, first.outputs[0].dtype
-    name = f"{first.name}_split"
-    lengths = add_initializer(model.graph, f"{name}_sizes", np.array(sizes, np.int64))
-    split = ir.node("Split", [whole, lengths], attributes={"axis": -1}, num_outputs=len(sizes), name=name)
+    lengths = add_initializer(model.graph, f"{name}_split_sizes", np.array(sizes, np.int64))
+    split = ir.node(
+        "Split", [whole, lengths], attributes={"axis": -1}, num_outputs=len(sizes), name=f"{name}_split"
+    )
     model.graph.insert_before(first, [product, split])
     for node, part in zip(nodes, split.outputs, strict=True):
         old = node.outputs[0]
@@ -101,10 +108,3 @@ def _given(node: ir.Node, index: int) -> ir.Value:
     value = node.inputs[index]
     assert value is not None, "products of one kind have the same inputs"
     return value
-
-
-def _clean(model: ir.Model) -> None:
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-    RemoveUnusedNodesPass()(model)
-    model.graph.sort()

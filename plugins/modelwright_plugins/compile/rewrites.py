@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelwright_plugins.compile.subgraph import run_subgraph
-from modelwright_plugins.format.onnx_graph import add_initializer
+from modelwright_plugins.compile.subgraph import HIDDEN, run_subgraph
+from modelwright_plugins.format.onnx_graph import add_initializer, remove_unused
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 SWAP_HEADS = [0, 2, 1, 3]
-# What an additive mask must reach to hide a key from the softmax in every float type.
-HIDDEN = -1e4
 
 
 def drop_unattended_rows(model: ir.Model) -> int:
@@ -32,7 +30,7 @@ def drop_unattended_rows(model: ir.Model) -> int:
         if len(users) == 1 and users[0].op_type == "Where" and users[0].inputs[2] is node.outputs[0]:
             _replace(users[0].outputs[0], node.outputs[0])
             done += 1
-    _clean(model)
+    remove_unused(model)
     return done
 
 
@@ -65,7 +63,7 @@ def share_key_mask(model: ir.Model) -> int:
     graph.insert_before(next(iter(graph)), tape.nodes)
     for node in nodes:
         node.replace_input_with(3, mask)
-    _clean(model)
+    remove_unused(model)
     return len(nodes)
 
 
@@ -85,7 +83,7 @@ def flatten_heads(model: ir.Model) -> int:
         node.outputs[0].shape = merged.shape
         _replace(merged, node.outputs[0])
         done += 1
-    _clean(model)
+    remove_unused(model)
     return done
 
 
@@ -106,7 +104,7 @@ def keep_norms_plain(model: ir.Model) -> int:
         model.graph.insert_before(add, [total])
         _replace(add.outputs[0], total.outputs[0])
         done += 1
-    _clean(model)
+    remove_unused(model)
     return done
 
 
@@ -116,7 +114,7 @@ def fuse_for_provider(model: ir.Model, provider: str) -> int:
 
     before = sum(node.domain == "com.microsoft" for node in model.graph)
     fuse_for_onnxruntime(model, "cuda" if provider == "CUDAExecutionProvider" else "cpu")
-    _clean(model)
+    remove_unused(model)
     return sum(node.domain == "com.microsoft" for node in model.graph) - before
 
 
@@ -135,12 +133,6 @@ def _users(value: ir.Value) -> list[ir.Node]:
 
 def _replace(old: ir.Value, new: ir.Value) -> None:
     old.replace_all_uses_with(new, replace_graph_outputs=True)
-
-
-def _clean(model: ir.Model) -> None:
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-    RemoveUnusedNodesPass()(model)
 
 
 def _int_attribute(name: str, value: int) -> ir.Attr:

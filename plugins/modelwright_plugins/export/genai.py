@@ -10,7 +10,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError
-from modelwright_plugins.anatomy.size import largest_matrix
+from modelwright_plugins.anatomy.largest_matrix import largest_matrix
 from modelwright_plugins.export.onnx_builder import Precision, build_graph, require_architecture
 from modelwright_plugins.text.companions import copy_companions
 

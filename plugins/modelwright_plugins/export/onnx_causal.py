@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from modelwright.api.context import StageContext
@@ -12,7 +14,6 @@ from modelwright.errors import StageError
 
 if TYPE_CHECKING:
     import onnx_ir
-    from transformers import PreTrainedModel
 
     from modelwright_plugins.causal_trace.anatomy import CausalAnatomy
 
@@ -44,12 +45,12 @@ def trace_causal(
     from modelwright_plugins.format.widen import is_narrow, widen
 
     dtype = "float32" if model.spec.dtype == "bfloat16" else model.spec.dtype
+    _require_fixed_angles(model.path / "config.json")
     read = model.path
     if dtype == "float32" and is_narrow(model.path):
         read = ctx.scratch("float32")
         widen(model.path, read)
     checkpoint = load_checkpoint(model, dtype, read_from=read)
-    _require_fixed_angles(checkpoint, model)
     ctx.progress(1, 4, "looking at the layers")
     anatomy = examine(checkpoint, attention)
     if anatomy.reason:
@@ -95,16 +96,19 @@ def trace_causal(
     ctx.describe(dtype=dtype)
 
 
-def _require_fixed_angles(checkpoint: PreTrainedModel, model: Model) -> None:
+def _require_fixed_angles(file: Path) -> None:
     """Rotary frequencies that are replaced while a text grows are no part of any graph."""
-    rotary = getattr(checkpoint.config, "rope_parameters", None) or {}
-    if "dynamic" in str(rotary.get("rope_type")):
-        raise StageError(
-            "The frequencies of rope_type dynamic change with the longest text so far, and a graph is fixed.",
-            where=str(model.path / "config.json") + ", key rope_parameters",
-            accepted="default, linear, yarn, longrope, llama3",
-            hint="without the key, the model reads texts up to the length that it was trained on",
-        )
+    from modelwright_plugins.format.json_file import read_json
+
+    for key in ("rope_parameters", "rope_scaling"):
+        if '"dynamic"' in json.dumps(read_json(file).get(key)):  # models may have one for each kind of layer
+            raise StageError(
+                "The frequencies of rope_type dynamic change with the longest text so far, and a graph is "
+                "fixed.",
+                where=f"{file}, key {key}",
+                accepted="default, linear, yarn, longrope, llama3",
+                hint="without the key, the model reads texts up to the length that it was trained on",
+            )
 
 
 def _first_cause(error: BaseException) -> str:
@@ -115,7 +119,10 @@ def _first_cause(error: BaseException) -> str:
 
 
 def causal_footprint(size: ModelSize) -> Footprint:
-    """Predicted need of tracing: one copy of the weights in float32, until they are written."""
+    """Predicted need of tracing: one copy of the weights in float32, until they are written.
+
+    Fitted to `python -m benchmarks.footprint`.
+    """
     weights = 4 * size.parameters
     return Footprint(
         memory_bytes=700 * MIB + int(1.03 * weights),

@@ -97,13 +97,10 @@ class CausalGraph:
 
     def token_inputs(self, ids: Tokens, mask: Tokens) -> dict[str, Tokens]:
         """What the graph takes for the last `ids.shape[1]` columns of `mask`; positions count the seen."""
-        places = positions(mask, ids.shape[1])
-        arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
-        return {
-            name: np.ascontiguousarray(array, np.int64)
-            for name, array in arrays.items()
-            if name in self.inputs
-        }
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        if "position_ids" in self.inputs:
+            arrays["position_ids"] = positions(mask, ids.shape[1])
+        return {name: np.ascontiguousarray(array, np.int64) for name, array in arrays.items()}
 
     def empty_caches(self, batch: int) -> dict[str, np.ndarray]:
         """A past of no tokens."""

@@ -23,7 +23,8 @@ class OnnxDecoder:
 
     `padding` is the side that the graph wants; prompts come padded on the left. `all_positions` says that
     the graph gives logits at every position, of which only the last of each row are kept; a graph that can
-    is told to compute no others. `quiet` keeps ONNX Runtime from reporting a run that fails.
+    is told to compute none before the first of those. `quiet` keeps ONNX Runtime from reporting a run that
+    fails.
     """
 
     def __init__(
@@ -51,16 +52,19 @@ class OnnxDecoder:
         self._mask = shifted["attention_mask"]
         batch, length = self._mask.shape
         self._next = np.empty((batch, 1, vocabulary), graph.logits_dtype)
-        if graph.limits_logits and padding == "left":
-            all_positions = False
-            one = ort.OrtValue.ortvalue_from_numpy(np.ones(1, np.int64))
-            self._binding.bind_ortvalue_input(LOGITS_TO_KEEP, one)
+        columns = last_columns(self._mask)
+        given = length if all_positions else 1
+        if graph.limits_logits:
+            given = length - int(columns.min())
+            self._keep_logits(given)
         # Bound for the prompt alone, so that logits at every position are not held while decoding.
-        prompt = np.empty((batch, length, vocabulary), graph.logits_dtype) if all_positions else self._next
+        prompt = np.empty((batch, given, vocabulary), graph.logits_dtype) if given > 1 else self._next
         self._bind_logits(prompt)
         self._run(shifted["input_ids"], 0)
-        columns = last_columns(self._mask) if all_positions else np.zeros(batch, np.int64)
-        self.logits: Floats = prompt[np.arange(batch), columns].astype(np.float32, copy=False)
+        places = columns - (length - given) if given > 1 else 0
+        self.logits: Floats = prompt[np.arange(batch), places].astype(np.float32, copy=False)
+        if graph.limits_logits:
+            self._keep_logits(1)
         self._bind_logits(self._next)
 
     def step(self, tokens: Tokens) -> Floats:
@@ -80,6 +84,12 @@ class OnnxDecoder:
         for name, array in self._graph.token_inputs(ids, self._mask).items():
             self._binding.bind_cpu_input(name, array)
         self._session.run_with_iobinding(self._binding, self._options)
+
+    def _keep_logits(self, count: int) -> None:
+        import onnxruntime as ort
+
+        last = ort.OrtValue.ortvalue_from_numpy(np.array([count], np.int64))
+        self._binding.bind_ortvalue_input(LOGITS_TO_KEEP, last)
 
     def _bind_logits(self, array: np.ndarray) -> None:
         pointer = array.ctypes.data

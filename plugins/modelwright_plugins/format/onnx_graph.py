@@ -71,6 +71,13 @@ def save_graph(model: onnx_ir.Model, folder: Path) -> None:
     onnx_ir.save(model, str(folder / GRAPH_FILE), external_data=external)
 
 
+def remove_unused(model: onnx_ir.Model) -> None:
+    """Remove nodes and constants that nothing reads."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    RemoveUnusedNodesPass()(model)
+
+
 def strip_metadata(model: onnx_ir.Model) -> None:
     """Remove what the exporter notes about itself: stack traces, paths of this installation, versions."""
     model.metadata_props.clear()

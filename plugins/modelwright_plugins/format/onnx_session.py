@@ -39,9 +39,16 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     entries = model.spec.details.get("session", {})
     for key, value in entries.items() if isinstance(entries, dict) else ():
         options.add_session_config_entry(key, str(value))
+    from onnxruntime.capi import onnxruntime_pybind11_state as raised
+
     try:
         session = ort.InferenceSession(str(model.path / GRAPH_FILE), options, providers=[target.provider])
-    except Exception as error:  # ONNX Runtime's own classes have no common base
+    except (
+        raised.InvalidGraph,
+        raised.InvalidProtobuf,
+        raised.InvalidArgument,
+        raised.NotImplemented,
+    ) as error:
         raise RecipeError(
             f"ONNX Runtime does not load the graph: {error}",
             where=str(model.path / GRAPH_FILE),

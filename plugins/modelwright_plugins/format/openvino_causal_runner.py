@@ -42,14 +42,14 @@ class OpenVINOCausalRunner(CausalRunner):
         return decoder.infer(inputs["input_ids"], np.arange(inputs["input_ids"].shape[1]))
 
     def start(self, inputs: Inputs, new_tokens: int) -> OpenVINODecoder:
-        """Run the prompts in a new infer request."""
+        """Run the prompts in an infer request that no other batch uses."""
         self.check_room(inputs, new_tokens)
         decoder = OpenVINODecoder(self, inputs["attention_mask"])
         decoder.prefill(inputs["input_ids"])
         return decoder
 
     def take_request(self, user: object) -> openvino.InferRequest:
-        """A request with an empty cache, which comes back when `user` is collected."""
+        """A request with an empty cache; it comes back, its cache still full, when `user` is collected."""
         request = self._idle.pop() if self._idle else self.compiled.create_infer_request()
         request.reset_state()
         weakref.finalize(user, self._idle.append, request)

@@ -16,7 +16,8 @@ from modelwright_plugins.anatomy.read import read_anatomy
 from modelwright_plugins.format.checkpoint import describe_checkpoint
 from modelwright_plugins.format.json_file import read_json
 from modelwright_plugins.format.safetensors_header import BITS, not_finite, read_header
-from modelwright_plugins.format.weight_files import weight_files
+from modelwright_plugins.format.surplus_layers import require_no_more_layers
+from modelwright_plugins.format.weight_files import BESIDE_WEIGHTS, CODE, weight_files
 from modelwright_plugins.text.tokenize import TOKENIZER_FILE, TextTokenizer
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-        wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
+        wanted = ["*.safetensors", *BESIDE_WEIGHTS, "1_Pooling/*"]
         try:
             folder = snapshot_download(
-                source, revision=revision, allow_patterns=[*wanted, "*.py"] if trust_remote_code else wanted
+                source, revision=revision, allow_patterns=[*wanted, CODE] if trust_remote_code else wanted
             )
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
             raise MissingError(
@@ -72,7 +73,8 @@ class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate
             )
         _check_tokenizer(path)
         files = weight_files(path)
-        read_anatomy(path)
+        if anatomy := read_anatomy(path):
+            require_no_more_layers(anatomy, path)
         for file in files:
             read_header(file)
             for tensor, count in not_finite(file) if deep else ():
@@ -143,9 +145,8 @@ def load_checkpoint(
             trust_remote_code=model.spec.trust_remote_code,
             local_files_only=True,
         )
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the configuration's values lead to in the model's own code
+    # What a configuration's values lead to in the model's own code.
+    except (AttributeError, KeyError, NameError, TypeError, ValueError) as error:
         log.exception("Loading the checkpoint failed.")
         raise RecipeError(
             f"transformers does not load the checkpoint: {type(error).__name__}: {error}",

@@ -8,6 +8,8 @@ from modelwright.errors import RecipeError
 from modelwright_plugins.format.json_file import read_json
 
 INDEX = "model.safetensors.index.json"
+# What belongs to a checkpoint beside its weights; code only where it is trusted.
+BESIDE_WEIGHTS, CODE = ("*.json", "*.txt", "*.model", "*.jinja"), "*.py"
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 

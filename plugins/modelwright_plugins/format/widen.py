@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from modelwright_plugins.format.safetensors_header import TensorEntry, read_header
-from modelwright_plugins.format.weight_files import INDEX, PICKLED, weight_files
+from modelwright_plugins.format.weight_files import BESIDE_WEIGHTS, CODE, INDEX, weight_files
 
 SHARD_BYTES = 256 * 2**20
 NARROW = ("BF16", "F16")
@@ -29,7 +29,8 @@ def widen(source: Path, out: Path) -> None:
     from safetensors.torch import save_file
 
     for file in source.iterdir():
-        if file.is_file() and file.name != INDEX and not _holds_weights(file):
+        wanted = any(file.match(pattern) for pattern in (*BESIDE_WEIGHTS, CODE))
+        if file.is_file() and wanted and file.name != INDEX:
             shutil.copyfile(file, out / file.name)
     shards: dict[str, str] = {}
     for file in weight_files(source):
@@ -45,10 +46,6 @@ def widen(source: Path, out: Path) -> None:
                 save_file(wide, out / shard, metadata={"format": "pt"})
             shards |= dict.fromkeys(names, shard)
     (out / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": shards}), encoding="utf-8")
-
-
-def _holds_weights(file: Path) -> bool:
-    return any(file.match(pattern) for pattern in (*PICKLED, "*.safetensors"))
 
 
 def _groups(entries: Mapping[str, TensorEntry]) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
-from modelwright_plugins.anatomy.size import largest_matrix
+from modelwright_plugins.anatomy.largest_matrix import largest_matrix
 from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 from modelwright_plugins.text.companions import copy_companions
 from modelwright_plugins.weight_only.calibration import HESSIAN_BYTES
@@ -116,7 +116,8 @@ class QuantizeOnnxWeightOnly(
 
     def footprint(self, size: ModelSize) -> Footprint:
         """What is quantized, and the largest matrix in the copies that this makes; all weights where they are
-        inside the graph; for `data`, a session on them and what it is judged by.
+        inside the graph; for `data`, a session on them and what it is judged by. Fitted to
+        `python -m benchmarks.footprint`.
         """
         bits = (self.budget or self.bits) + (16 if self.symmetric else 36) / self.block_size
         stored = int(size.parameters * bits / 8)

@@ -18,6 +18,8 @@ def saturates(target: Target, instructions: Collection[str] | None = None) -> bo
     >>> saturates(Target(), {"avx2"})       # on x86
     True
 
+    A processor whose instructions are not known counts as one without.
+
     ONNX Runtime, Quantize ONNX models, "When to use reduce-range"; oneDNN, "Nuances of int8 computations".
     """
     if target.device != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):

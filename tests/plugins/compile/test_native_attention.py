@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
-from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
+from modelwright.errors import RecipeError
+from modelwright_plugins.cast.dtype import CastDtype
+from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime, Variant
+from modelwright_plugins.compile.variants import VARIANTS
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.format import onnx_graph
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
+from modelwright_plugins.format.onnx_decoder import OnnxDecoder
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.quantize.onnx_weight_only import QuantizeOnnxWeightOnly
 from tests.plugins.export.test_onnx_architectures import ARCHITECTURES, LLAMA, random_checkpoint
@@ -78,6 +82,36 @@ def test_query_key_and_value_go_in_as_one_product(tmp_path: Path) -> None:
     assert size.weight_bytes - before.weight_bytes < 2 * 64 * 8 * 4 + 256
 
 
+def test_the_names_of_variants_are_one_list() -> None:
+    assert get_args(Variant) == ("auto", *VARIANTS)
+
+
+def test_a_graph_in_float16_is_fused_too(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", *ROTARY["plain"])
+    half = chained(checkpoint, tmp_path / "half", CastDtype(dtype="fp16"), ExportOnnx())
+    fused = chained(half, tmp_path / "fused", CompileOnnxRuntime(variant="fused"))
+    assert fused.spec.dtype == "float16"
+    assert "RotaryEmbedding" not in Onnx().graph_operators(fused)
+
+
+def test_padded_prompts_get_logits_of_their_last_tokens_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", *ROTARY["plain"])
+    fused = chained(checkpoint, tmp_path, ExportOnnx(), CompileOnnxRuntime(variant="fused"))
+    found, asked = runner(fused), []
+    assert found.padding == "right"
+    keep = OnnxDecoder._keep_logits
+    monkeypatch.setattr(
+        OnnxDecoder, "_keep_logits", lambda decoder, count: (asked.append(count), keep(decoder, count))
+    )
+    rows = [[*range(30, 41)], [*range(50, 63)]]
+    first = found.start(found.batch(rows), 1).logits
+    assert asked == [3, 1]  # from the last token of the shorter row on; then one
+    for row, logits in zip(rows, first, strict=True):
+        np.testing.assert_allclose(found.infer(found.batch([row]))[0], logits, atol=1e-4)
+
+
 def test_layers_of_unlike_bits_are_fused_too(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "checkpoint", *ROTARY["plain"])
     quantize = QuantizeOnnxWeightOnly(method="rtn", embeddings=True, layer_bits={"*v_proj*": 8})
@@ -132,3 +166,13 @@ def test_weights_beside_the_graph_are_joined_alike(
     assert (beside.path / "model.onnx.data").is_file()
     assert not (inside.path / "model.onnx.data").exists()
     assert greedy(runner(beside), ROWS, 16) == greedy(runner(inside), ROWS, 16)
+
+
+def test_a_graph_cut_short_is_named(tiny_causal: Model, tmp_path: Path) -> None:
+    exported = chained(tiny_causal, tmp_path, ExportOnnx())
+    file = exported.path / "model.onnx"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RecipeError, match="ONNX Runtime does not load the graph") as caught:
+        runner(exported)
+    assert "modelwright verify" in str(caught.value.hint)

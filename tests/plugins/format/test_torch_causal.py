@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,3 +135,9 @@ def test_sampling_follows_its_seed(runner: TorchCausalRunner) -> None:
 
     assert sampled(1) == sampled(1)
     assert sampled(1) != sampled(2)
+
+
+@pytest.mark.parametrize("texts", ["abc", [3], ["one", None]])
+def test_what_is_no_list_of_texts_is_refused(runner: TorchCausalRunner, texts: Any) -> None:
+    with pytest.raises(RecipeError, match="generate takes a list of texts"):
+        runner.generate(texts)

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from modelwright.api.model import Model
 from modelwright.api.target import Target
+from modelwright_plugins.format.onnx_graph import load_graph
+from modelwright_plugins.quantize import saturation
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from modelwright_plugins.quantize.saturation import saturates
+from tests.plugins.stage_context import FolderContext
 
 X86 = platform.machine() == "x86_64"
 
@@ -36,3 +42,16 @@ def test_a_range_that_the_processor_decides_is_kept_for_this_machine_alone(
 ) -> None:
     for given, depends in ((None, True), (True, False), (False, False)):
         assert stage.model_validate({"data": "docs", "reduce_range": given}).decides_by_measuring() is depends
+
+
+@pytest.mark.skipif(not X86, reason="other processors have no such kernels")
+@pytest.mark.parametrize(("instructions", "largest"), [({"avx2"}, 64), ({"avx2", "avx512_vnni"}, 127)])
+def test_weights_get_the_bits_that_the_processor_bears(
+    instructions: set[str], largest: int, tiny_onnx: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saturation, "cpu_instructions", lambda: frozenset(instructions))
+    quantized = FolderContext(tmp_path).apply(QuantizeOnnxDynamic(), tiny_onnx)
+    graph = load_graph(quantized.path).graph
+    weights = [value.const_value.numpy() for value in graph.initializers.values() if value.const_value]
+    found = max(np.abs(array.astype(int)).max() for array in weights if array.dtype == np.int8)
+    assert largest - 1 <= found <= largest + 1
