@@ -82,8 +82,8 @@ def _join(model: ir.Model, nodes: list[ir.Node]) -> None:
     sizes = [_outputs(node) for node in nodes]
     name = first.outputs[0].name  # unique, which names of nodes need not be
     product = ir.node(first.op_type, inputs, domain=first.domain, name=f"{name}_joined")
-    for name, attribute in first.attributes.items():
-        product.attributes[name] = ir.AttrInt64("N", sum(sizes)) if name == "N" else attribute
+    for key, attribute in first.attributes.items():
+        product.attributes[key] = ir.AttrInt64("N", sum(sizes)) if key == "N" else attribute
     whole = product.outputs[0]
     whole.name, whole.dtype = product.name, first.outputs[0].dtype
     lengths = add_initializer(model.graph, f"{name}_split_sizes", np.array(sizes, np.int64))

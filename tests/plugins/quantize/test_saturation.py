@@ -51,7 +51,7 @@ def test_weights_get_the_bits_that_the_processor_bears(
 ) -> None:
     monkeypatch.setattr(saturation, "cpu_instructions", lambda: frozenset(instructions))
     quantized = FolderContext(tmp_path).apply(QuantizeOnnxDynamic(), tiny_onnx)
-    graph = load_graph(quantized.path).graph
-    weights = [value.const_value.numpy() for value in graph.initializers.values() if value.const_value]
-    found = max(np.abs(array.astype(int)).max() for array in weights if array.dtype == np.int8)
+    products = [node for node in load_graph(quantized.path).graph if node.op_type == "MatMulInteger"]
+    weights = [node.inputs[1].const_value.numpy() for node in products]
+    found = max(np.abs(array.astype(int)).max() for array in weights)
     assert largest - 1 <= found <= largest + 1
