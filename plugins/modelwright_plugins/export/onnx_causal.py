@@ -125,7 +125,7 @@ def causal_footprint(size: ModelSize) -> Footprint:
     """
     weights = 4 * size.parameters
     return Footprint(
-        memory_bytes=700 * MIB + int(1.03 * weights),
+        memory_bytes=650 * MIB + int(1.03 * weights),
         disk_bytes=weights + 2 * MIB,
         result=size.model_copy(update={"weight_bytes": weights}),
     )
