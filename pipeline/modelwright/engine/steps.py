@@ -10,7 +10,6 @@ from typing import Any
 from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
 from modelwright.engine.step import HANDLER
-from modelwright.errors import ModelwrightError
 from modelwright.planning.plan import Plan, PlannedStep, input_digest
 from modelwright.process.worker import Message, Worker
 from modelwright.report.model import StepResult
@@ -50,7 +49,8 @@ class StepRunner:
                     began = time.perf_counter()
                     sealed = self._make(step, key)
                     seconds = time.perf_counter() - began
-        self._keep_log(step.name, sealed.log)
+        if cached and sealed.log.is_file():
+            shutil.copyfile(sealed.log, self._log(step.name))
         self.models[step.name] = self._model = sealed.model
         result = self._result(step, sealed, cached, seconds)
         self.results.append(result)
@@ -68,21 +68,17 @@ class StepRunner:
             with disk_errors(store.root, "write to the store"):
                 (folder / "model").mkdir()
                 store.checkpoints(key).mkdir(parents=True, exist_ok=True)
-            log = folder / LOG_FILE
-            try:
-                with Worker(
-                    HANDLER,
-                    self._payload(step, key, folder),
-                    log=log,
-                    threads=self._plan.target.thread_count,
-                    what=f"The step '{step.name}' ({step.stage.name})",
-                ) as worker:
-                    done = worker.result(progress)
-            except BaseException as error:  # an interrupt too: the log tells what the step was at
-                kept = self._keep_log(step.name, log)
-                if isinstance(error, ModelwrightError) and error.where == str(log):
-                    error.where = str(kept)  # the folder that it was written in goes away
-                raise
+            log = self._log(step.name)  # not in the folder, which goes away when the step fails
+            with Worker(
+                HANDLER,
+                self._payload(step, key, folder),
+                log=log,
+                threads=self._plan.target.thread_count,
+                what=f"The step '{step.name}' ({step.stage.name})",
+            ) as worker:
+                done = worker.result(progress)
+            with disk_errors(store.root, "write to the store"):
+                shutil.copyfile(log, folder / LOG_FILE)
             self._plan.check_inputs_unchanged()
             facts = {
                 "stage": step.stage.name,
@@ -128,9 +124,7 @@ class StepRunner:
             log=f"logs/{step.name}.txt",
         )
 
-    def _keep_log(self, name: str, log: Path) -> Path:
+    def _log(self, name: str) -> Path:
+        """A step's log in the run's folder."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        kept = self._logs / f"{name}.txt"
-        if log.is_file():
-            shutil.copyfile(log, kept)
-        return kept
+        return self._logs / f"{name}.txt"
