@@ -25,18 +25,23 @@ def run_plan(planned: Plan, logs: Path) -> StepRunner:
 
 def run_stages(
     stages: Mapping[str, Mapping[str, Any]],
-    model: Path,
+    model: Path | str,
     place: Path,
     data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> StepRunner:
-    """The same for stages that no recipe has, on a checkpoint; `place` keeps what was made before."""
-    recipe = {
-        "defaults": [{"/target": "cpu"}, "_self_"],
+    """The same for stages that no recipe has; `place` keeps what was made before.
+
+    `model` is a checkpoint's folder, or the name of a model of the configuration.
+    """
+    named = [{"/model": model}] if isinstance(model, str) else []
+    recipe: dict[str, Any] = {
+        "defaults": [*named, {"/target": "cpu"}, "_self_"],
         "name": "benchmark",
-        "model": {"path": str(model.absolute())},
         "data": dict(data or {}),
         "stages": dict(stages),
     }
+    if isinstance(model, Path):
+        recipe["model"] = {"path": str(model.absolute())}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.yaml"
         file.write_text(yaml.safe_dump(recipe, sort_keys=False))

@@ -17,10 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-import modelwright
-from benchmarks.models.steps import run_plan
+from benchmarks.models.steps import run_stages
 from benchmarks.turns.machine import cpu_model
 from benchmarks.weight_only.variants import PAIRS, VARIANTS
 from modelwright.api.metric import MetricContext, Observation, Value
@@ -39,13 +36,9 @@ def quantized(parameters: dict[str, Any] | None, place: Path) -> tuple[Model, di
     stages: dict[str, Any] = {"export": {"use": "export.onnx"}}
     if parameters is not None:
         stages["quantize"] = {"use": "quantize.onnx_weight_only", **parameters}
-    recipe = {"defaults": [{"/model": "reference-lm"}, {"/target": "cpu"}, "_self_"], "name": "weight-only"}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recipe.yaml"
-        file.write_text(yaml.safe_dump({**recipe, "data": {"docs": DOCS}, "stages": stages}, sort_keys=False))
-        planned = modelwright.plan(file, artifacts=place / "artifacts", store=place / "store")
-        runner = run_plan(planned, place / "logs")
-        return runner.models[planned.steps[-1].name], dict(runner.results[-1].records)
+    runner = run_stages(stages, "reference-lm", place, {"docs": DOCS})
+    last = runner.results[-1]
+    return runner.models[last.name], dict(last.records)
 
 
 def observe(model: Model) -> Observation:
