@@ -9,7 +9,6 @@ All start from one checkpoint of a given shape with random weights. Ours are the
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +19,9 @@ import numpy as np
 from benchmarks.decode.measure import Contender, Settings, measure
 from benchmarks.decode.ours import run_recipe_steps
 from benchmarks.decode.peers import PEERS, PeerError, make
-from benchmarks.decode.results import write
+from benchmarks.decode.results import markdown, results
 from benchmarks.models.shape import SHAPES, write_checkpoint
+from benchmarks.record import heading, write
 from benchmarks.turns.worker_process import WorkerError, WorkerProcess
 from modelwright.errors import ModelwrightError
 
@@ -106,11 +106,12 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         for worker in workers:
             worker.close()
-    command = shlex.join(["python", "-m", "benchmarks.decode", *(sys.argv[1:] if argv is None else argv)])
-    table = write(
-        contenders, {**missing, **died}, settings, shares, bandwidth, arguments.shape, arguments.out, command
-    )
-    print(table)
+    document = {
+        **heading("decode", argv),
+        "shape": arguments.shape,
+        **results(contenders, {**missing, **died}, settings, shares, bandwidth),
+    }
+    print(write(document, markdown(document), arguments.out, f"decode-{arguments.shape}"))
     return 0 if len(contenders) > 1 else 1
 
 

@@ -1,11 +1,8 @@
-"""The results as JSON and as a table in Markdown."""
+"""The results as plain data and as a table in Markdown."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from benchmarks.decode.measure import Contender, Settings
@@ -37,23 +34,16 @@ def row(contender: Contender, settings: Settings, bandwidth: float) -> dict[str,
     }
 
 
-def write(
+def results(
     contenders: Sequence[Contender],
     missing: Mapping[str, str],
     settings: Settings,
     shares: Mapping[str, float | None],
     bandwidth: Sequence[float],
-    shape: str,
-    out: Path,
-    command: str,
-) -> str:
-    """Write `decode.json` and `decode.md` into `out`; returns the table."""
+) -> dict[str, Any]:
+    """What was measured, as plain data."""
     memory = median_interval(list(bandwidth))
-    document = {
-        "benchmark": "decode",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "shape": shape,
+    return {
         "machine": machine(shares),
         "memory_gigabytes_per_second": memory.model_dump(),
         "settings": {"threads": settings.threads, "rounds": settings.rounds, "new_tokens": settings.new},
@@ -61,11 +51,6 @@ def write(
         "contenders": [row(item, settings, memory.value) for item in contenders],
         "missing": dict(missing),
     }
-    table = markdown(document)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"decode-{shape}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (out / f"decode-{shape}.md").write_text(table, encoding="utf-8")
-    return table
 
 
 def markdown(document: dict[str, Any]) -> str:

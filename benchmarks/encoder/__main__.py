@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import shlex
-import sys
 from pathlib import Path
 
 import yaml
@@ -22,8 +20,9 @@ from benchmarks.encoder.contender import Contender
 from benchmarks.encoder.entrants import Entrant, Missing, gather
 from benchmarks.encoder.measure import Settings, measure
 from benchmarks.encoder.peers import PEERS
-from benchmarks.encoder.results import write
+from benchmarks.encoder.results import markdown, results
 from benchmarks.encoder.texts import write_tokens
+from benchmarks.record import heading, write
 from benchmarks.turns.worker_process import WorkerError
 from modelwright.artifact.shelf import Shelf
 from modelwright.recipe.config_groups import available
@@ -110,9 +109,11 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         for contender in contenders:
             contender.close()
-    command = "python -m benchmarks.encoder " + shlex.join(sys.argv[1:] if argv is None else argv)
-    table = write(measured, [*missing, *failed, *died], settings, shares, arguments.out, command)
-    print(table)
+    document = {
+        **heading("encoder", argv),
+        **results(measured, [*missing, *failed, *died], settings, shares),
+    }
+    print(write(document, markdown(document), arguments.out, "encoder"))
     return 0 if len(measured) > 1 else 1
 
 

@@ -1,11 +1,8 @@
-"""The results as JSON and as a table in Markdown."""
+"""The results as plain data and as a table in Markdown."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from benchmarks.encoder.entrants import Missing
@@ -43,33 +40,20 @@ def row(measured: Measured, baseline: Measured) -> dict[str, Any]:
     }
 
 
-def write(
-    measured: Sequence[Measured],
-    missing: Sequence[Missing],
-    settings: Settings,
-    others: Shares,
-    out: Path,
-    command: str,
-) -> str:
-    """Write `encoder.json` and `encoder.md` into `out`; returns the table.
+def results(
+    measured: Sequence[Measured], missing: Sequence[Missing], settings: Settings, others: Shares
+) -> dict[str, Any]:
+    """What was measured, as plain data.
 
     `others` is the share of the CPUs that other processes used while each cell was measured.
     """
-    document = {
-        "benchmark": "encoder",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
+    return {
         "machine": machine(others),
         "settings": {"threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds},
         "least_cosine": LEAST_COSINE,
         "contenders": [row(item, measured[0]) for item in measured],
         "missing": [item._asdict() for item in missing],
     }
-    table = markdown(document)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "encoder.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (out / "encoder.md").write_text(table, encoding="utf-8")
-    return table
 
 
 def markdown(document: dict[str, Any]) -> str:

@@ -9,16 +9,13 @@ resident set that the process had. Steps that stand in `--work` are shown and no
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.footprint.chains import CHAINS, DOCS
 from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.models.steps import run_stages
+from benchmarks.record import heading, write
 from benchmarks.turns.machine import cpu_model
 from modelwright.errors import ModelwrightError
 
@@ -99,20 +96,12 @@ def main(argv: list[str] | None = None) -> int:
         found += more
         missing |= lacking
     document = {
-        "benchmark": "footprint",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(
-            ["python", "-m", "benchmarks.footprint", *(sys.argv[1:] if argv is None else argv)]
-        ),
+        **heading("footprint", argv),
         "cpu": cpu_model(),
         "rows": found,
         "missing": missing,
     }
-    table = markdown(document)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "footprint.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (arguments.out / "footprint.md").write_text(table, encoding="utf-8")
-    print(table)
+    print(write(document, markdown(document), arguments.out, "footprint"))
     return 0 if all(abs(row["error"]) <= ALLOWED for row in found) and not missing else 1
 
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shlex
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import heading, write
 from benchmarks.reference.card import card
 from benchmarks.reference.checkpoint import continuation, save
 from benchmarks.reference.corpus import documents, encoded
 from benchmarks.reference.judge import bytes_of, judge
 from benchmarks.reference.protocol import Protocol
-from benchmarks.reference.results import write
+from benchmarks.reference.results import markdown
 from benchmarks.reference.train import train
 from benchmarks.reference.vocabulary import learn
 from benchmarks.turns.machine import cpu_model
@@ -52,7 +51,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(protocol: Protocol, arguments: argparse.Namespace, command: str) -> dict[str, Any]:
+def run(protocol: Protocol, arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything but the results' files: the checkpoint and its card; returns the figures."""
     import torch
 
@@ -65,9 +64,7 @@ def run(protocol: Protocol, arguments: argparse.Namespace, command: str) -> dict
     save(model, tokenizer, out)
     weights = out / "model.safetensors"
     document = {
-        "benchmark": "reference",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
+        **heading("reference", ["--out", str(arguments.out)]),
         "machine": {
             "cpu": cpu_model(),
             "cpus": os.cpu_count(),
@@ -109,9 +106,8 @@ def run(protocol: Protocol, arguments: argparse.Namespace, command: str) -> dict
 def main(argv: list[str] | None = None) -> int:
     """Train or resume, judge, write. Exit 0 when the model is there."""
     arguments = parse(argv)
-    command = f"python -m benchmarks.reference --out {shlex.quote(str(arguments.out))}"
-    document = run(Protocol(), arguments, command)
-    print(write(document, arguments.results))
+    document = run(Protocol(), arguments)
+    print(write(document, markdown(document), arguments.results, "reference"))
     return 0
 
 

@@ -1,20 +1,8 @@
-"""The results as JSON, and as a table in Markdown that the model card shows, too."""
+"""The results as a table in Markdown, which the model card shows, too."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
-
-
-def write(document: dict[str, Any], folder: Path) -> str:
-    """Write `reference.json` and `reference.md` into a folder; returns the latter."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (folder / "reference.json").write_text(text + "\n", encoding="utf-8")
-    page = markdown(document)
-    (folder / "reference.md").write_text(page, encoding="utf-8")
-    return page
 
 
 def markdown(document: dict[str, Any]) -> str:

@@ -9,15 +9,12 @@ test split of `{use: python-docs, form: text}`, which calibrated nothing.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.models.steps import run_stages
+from benchmarks.record import heading, write
 from benchmarks.turns.machine import cpu_model
 from benchmarks.weight_only.variants import PAIRS, VARIANTS
 from modelwright.api.metric import MetricContext, Observation, Value
@@ -116,21 +113,13 @@ def main(argv: list[str] | None = None) -> int:
         assert difference is not None, "perplexity has one"
         pairs.append({"name": name, "against": against, "change": difference.model_dump()})
     document = {
-        "benchmark": "weight_only",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(
-            ["python", "-m", "benchmarks.weight_only", *(sys.argv[1:] if argv is None else argv)]
-        ),
+        **heading("weight_only", argv),
         "cpu": cpu_model(),
         "tokens": tokens,
         "rows": rows,
         "pairs": pairs,
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    table = markdown(document)
-    (arguments.out / "weight_only.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (arguments.out / "weight_only.md").write_text(table, encoding="utf-8")
-    print(table)
+    print(write(document, markdown(document), arguments.out, "weight_only"))
     return 0
 
 
