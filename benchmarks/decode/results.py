@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.decode.measure import Contender, Settings
 from benchmarks.turns.machine import busy_text, machine
@@ -49,8 +50,33 @@ def results(
         "settings": {"threads": settings.threads, "rounds": settings.rounds, "new_tokens": settings.new},
         "lengths": list(settings.lengths),
         "contenders": [row(item, settings, memory.value) for item in contenders],
+        "best": [
+            pair
+            for length in settings.lengths
+            for measure in ("prefill", "decode")
+            if (pair := best_of_each_kind(contenders, length, measure))
+        ],
         "missing": dict(missing),
     }
+
+
+def best_of_each_kind(
+    contenders: Sequence[Contender], length: int, measure: Literal["prefill", "decode"]
+) -> dict[str, Any] | None:
+    """Our fastest and the fastest peer by their medians, and how ours does in each round beside that peer."""
+    speeds = {item.name: getattr(item, measure)[length] for item in contenders}
+    kinds = {
+        kind: max(
+            (item.name for item in contenders if item.kind == kind),
+            key=lambda name: statistics.median(speeds[name]),
+            default=None,
+        )
+        for kind in ("ours", "peer")
+    }
+    if None in kinds.values():
+        return None
+    ratios = [own / other for own, other in zip(speeds[kinds["ours"]], speeds[kinds["peer"]], strict=True)]
+    return {"length": length, "measure": measure, **kinds, "ratio": median_interval(ratios).model_dump()}
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -76,6 +102,13 @@ def markdown(document: dict[str, Any]) -> str:
     for item in document["contenders"]:
         cells = " | ".join(cell_text(item["cells"][str(length)]) for length in lengths)
         lines.append(f"| {item['name']} | {cells} | {item['size_bytes'] / 1e6:.0f} |")
+    lines += ["", "Our fastest beside the fastest peer, by the median of each, round by round:", ""]
+    for pair in document["best"]:
+        ratio = pair["ratio"]
+        lines.append(
+            f"- {pair['measure']}, {pair['length']} tokens: {pair['ours']} at {ratio['value']:.2f} "
+            f"({ratio['low']:.2f}–{ratio['high']:.2f}) times {pair['peer']}"
+        )
     lines += ["", *(f"Not here: {name}: {reason}" for name, reason in document["missing"].items())]
     lines += ["", "Versions:", ""]
     for item in document["contenders"]:
