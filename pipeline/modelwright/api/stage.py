@@ -89,7 +89,7 @@ class Stage(Component):
     def run(self, model: Model, ctx: StageContext) -> None:
         """Write the transformed model into `ctx.out`."""
 
-    def decides_by_measuring(self) -> bool:
+    def depends_on_machine(self) -> bool:
         """Whether these parameters make the result depend on this machine: its speed, its arithmetic."""
         return self.measures
 

@@ -25,7 +25,7 @@ def step_key(
     target: Target,
     seed: int,
 ) -> str:
-    """SHA-256 in hex. A stage that decides by measuring depends on this machine, others do not."""
+    """SHA-256 in hex. The machine counts for stages whose result depends on it."""
     return digest_json(
         {
             "version": KEY_VERSION,
@@ -39,7 +39,7 @@ def step_key(
             "data": dict(data_digests),
             "target": target.model_dump(mode="json"),
             "seed": seed,
-            "hardware": fingerprint() if stage.decides_by_measuring() else None,
+            "hardware": fingerprint() if stage.depends_on_machine() else None,
         }
     )
 

@@ -65,7 +65,7 @@ class CompileOnnxRuntime(
     parity: float = Field(0.99, gt=0, le=1, description="Least mean cosine with the input graph for auto.")
     rounds: int = Field(5, ge=3, description="Turns each variant takes in auto.")
 
-    def decides_by_measuring(self) -> bool:
+    def depends_on_machine(self) -> bool:
         """Only `auto` does."""
         return self.variant == "auto"
 

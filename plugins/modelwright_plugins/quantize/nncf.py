@@ -66,7 +66,7 @@ class QuantizeNNCF(
     )
     validation_samples: int = Field(64, ge=1, description="Texts that `max_drop` is judged on.")
 
-    def decides_by_measuring(self) -> bool:
+    def depends_on_machine(self) -> bool:
         """Only with `max_drop`, whose figures come from this machine's arithmetic."""
         return self.max_drop is not None
 

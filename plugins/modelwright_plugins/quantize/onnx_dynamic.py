@@ -66,7 +66,7 @@ class QuantizeOnnxDynamic(
             return self.smooth_quant_alpha
         return 0.85 if self.per_channel else 0.6
 
-    def decides_by_measuring(self) -> bool:
+    def depends_on_machine(self) -> bool:
         """Unless `reduce_range` is given, the processor decides it."""
         return self.reduce_range is None
 

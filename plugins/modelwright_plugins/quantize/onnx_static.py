@@ -78,7 +78,7 @@ class QuantizeOnnxStatic(
     )
     sensitivity_samples: int = Field(16, ge=1, description="Texts that sensitivity is measured on.")
 
-    def decides_by_measuring(self) -> bool:
+    def depends_on_machine(self) -> bool:
         """Where layers are left in float by how they measure here, or the processor decides the range."""
         return self.reduce_range is None or self.max_drop is not None or self.exclude_worst > 0
 

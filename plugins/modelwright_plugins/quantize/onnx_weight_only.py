@@ -110,7 +110,7 @@ class QuantizeOnnxWeightOnly(
             )
         return self
 
-    def decides_by_measuring(self) -> bool:
+    def depends_on_machine(self) -> bool:
         """Only with a budget, which is spent by how layers measure in this machine's arithmetic."""
         return self.budget is not None
 

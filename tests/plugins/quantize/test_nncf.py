@@ -151,5 +151,5 @@ def test_no_text_is_refused(exported: Model, tmp_path: Path) -> None:
 
 
 def test_only_an_accepted_drop_makes_the_result_depend_on_the_machine() -> None:
-    assert QuantizeNNCF(data="docs", max_drop=0.01).decides_by_measuring()
-    assert not QuantizeNNCF(data="docs").decides_by_measuring()
+    assert QuantizeNNCF(data="docs", max_drop=0.01).depends_on_machine()
+    assert not QuantizeNNCF(data="docs").depends_on_machine()

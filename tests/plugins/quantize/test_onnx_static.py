@@ -150,4 +150,4 @@ def test_layers_left_in_float_by_measuring_make_the_result_depend_on_the_machine
     parameters: dict[str, object], measures: bool
 ) -> None:
     stage = QuantizeOnnxStatic.model_validate({"data": "docs", "reduce_range": False} | parameters)
-    assert stage.decides_by_measuring() == measures
+    assert stage.depends_on_machine() == measures

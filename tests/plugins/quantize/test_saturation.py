@@ -41,7 +41,7 @@ def test_a_range_that_the_processor_decides_is_kept_for_this_machine_alone(
     stage: type[QuantizeOnnxDynamic] | type[QuantizeOnnxStatic],
 ) -> None:
     for given, depends in ((None, True), (True, False), (False, False)):
-        assert stage.model_validate({"data": "docs", "reduce_range": given}).decides_by_measuring() is depends
+        assert stage.model_validate({"data": "docs", "reduce_range": given}).depends_on_machine() is depends
 
 
 @pytest.mark.skipif(not X86, reason="other processors have no such kernels")
