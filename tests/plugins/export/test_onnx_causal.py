@@ -266,4 +266,9 @@ def test_the_result_is_predicted_in_float32(exported: Model, tiny_causal: Model)
     predicted = onnx_causal.causal_footprint(size)
     assert abs(predicted.result.weight_bytes - Onnx().size(exported.path).weight_bytes) < 512
     written = sum(file.stat().st_size for file in exported.path.glob("model.onnx*"))
-    assert written < predicted.disk_bytes
+    assert written < predicted.disk_bytes < written + 3 * MIB
+
+
+def test_sixteen_bits_take_a_copy_in_float32_on_the_disk() -> None:
+    predicted = onnx_causal.causal_footprint(ModelSize(parameters=1_000_000, weight_bytes=2_000_000))
+    assert predicted.disk_bytes == 2 * 4_000_000 + 2 * MIB
