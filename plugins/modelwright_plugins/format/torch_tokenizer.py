@@ -9,18 +9,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelwright.api.model import Model
+from modelwright.errors import RecipeError
 from modelwright_plugins.text.tokenize import TOKENIZER_FILE
 
 
 def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = False) -> None:
-    """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer."""
+    """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer.
+
+    Raises RecipeError where transformers cannot make one of them.
+    """
     if (out / TOKENIZER_FILE).exists():
         return
     from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(
-        source, trust_remote_code=trust_remote_code, local_files_only=True
-    ).save_pretrained(out)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except (ImportError, KeyError, OSError, ValueError) as error:
+        raise RecipeError(
+            f"transformers makes no fast tokenizer of this checkpoint: {type(error).__name__}: {error}",
+            where=str(source),
+            accepted=TOKENIZER_FILE,
+            hint="a sentencepiece or tiktoken file needs the package of that name; or save "
+            f"{TOKENIZER_FILE} where it is installed",
+        ) from error
+    tokenizer.save_pretrained(out)
 
 
 @contextmanager

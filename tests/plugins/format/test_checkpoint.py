@@ -47,6 +47,16 @@ def test_weights_that_are_quantized_already(folder: Path) -> None:
     assert "key quantization_config" in str(refused(folder, "quantized already").where)
 
 
+def test_no_tokenizer(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the torch extra")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(RecipeError, match="transformers makes no fast tokenizer of this checkpoint"):
+        FolderContext(tmp_path / "run").apply(ExportOnnx(), open_checkpoint(folder))
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(RecipeError, match="The checkpoint has no tokenizer"):
+        Torch().check(folder)
+
+
 def test_layers_past_those_of_the_configuration(folder: Path) -> None:
     Torch().check(folder)
     change_json(folder / "config.json", num_hidden_layers=1)
