@@ -45,7 +45,7 @@ def scale_of(value: float, unit: str, *, binary: bool = False) -> Scale:
     """The scale that suits `value` in `unit`.
 
     Seconds and bytes are scaled (bytes to powers of 1024 where `binary`). The unit `%` is that of a share:
-    0.02 is 2 %. Any other unit is written as it is.
+    0.02 is 2 %. Any other unit is written as it is, `tokens` of one `token`.
     """
     if unit in _TO_SECONDS:
         return _stepped(value, _TO_SECONDS[unit], _SECONDS)
@@ -55,6 +55,8 @@ def scale_of(value: float, unit: str, *, binary: bool = False) -> Scale:
         return Scale(1.0, 2, "×")
     if unit == "%":
         return Scale(0.01, 1 if abs(value) >= 0.001 or value == 0 else 2, f"{NARROW}%")
+    if value == 1 and unit.isalpha():
+        unit = unit.removesuffix("s")
     return Scale(1.0, _decimals(value), f"{NARROW}{unit}" if unit else "")
 
 
