@@ -50,6 +50,7 @@ class CastDtype(
         import torch
 
         from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
 
         checkpoint = load_checkpoint(model, dtype=NAMES[self.dtype])
         for name, parameter in checkpoint.named_parameters():
@@ -61,4 +62,5 @@ class CastDtype(
                 )
         checkpoint.save_pretrained(ctx.out)
         copy_companions(model.path, ctx.out)
+        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
         ctx.describe(dtype=NAMES[self.dtype])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,19 @@ def test_back_to_full_precision_keeps_the_rounded_values(tiny_checkpoint: Model,
     full = FolderContext(tmp_path / "full").apply(CastDtype(dtype="fp32"), half)
     again = FolderContext(tmp_path / "again").apply(CastDtype(dtype="bf16"), full)
     assert (again.path / "model.safetensors").read_bytes() == (half.path / "model.safetensors").read_bytes()
+
+
+def test_a_tokenizer_that_is_slow_goes_along_as_a_fast_one(tmp_path: Path) -> None:
+    checkpoint = save_tiny_bert(tmp_path / "checkpoint")
+    expected = Torch().runner(checkpoint, Target(threads=1)).run(["a text"])
+    fast = checkpoint.path / "tokenizer.json"
+    vocabulary = json.loads(fast.read_text("utf-8"))["model"]["vocab"]
+    (checkpoint.path / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n")
+    (checkpoint.path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    fast.unlink()
+    cast = FolderContext(tmp_path / "cast").apply(CastDtype(dtype="fp32"), checkpoint)
+    assert (cast.path / "tokenizer.json").is_file()
+    np.testing.assert_array_equal(Torch().runner(cast, Target(threads=1)).run(["a text"]), expected)
 
 
 def test_a_weight_that_overflows_fp16_is_refused_and_fits_bf16(tmp_path: Path) -> None:
