@@ -105,7 +105,7 @@ class QuantizeNNCFWeightOnly(
         result = ModelSize(parameters=size.parameters, weight_bytes=stored)
         memory = 410 * MIB + int(1.3 * size.weight_bytes)
         if self.data is not None:
-            memory += 40 * MIB + int(1.65 * size.weight_bytes)
+            memory += 40 * MIB + int(1.3 * size.weight_bytes)
         return Footprint(
             memory_bytes=memory,
             disk_bytes=stored + MIB,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from modelwright.api.dataset import Record
-from modelwright.api.model import Model
+from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import GenerationRunner
 from modelwright.api.target import Target
 from modelwright.errors import RecipeError
@@ -19,6 +21,8 @@ from tests.plugins.stage_context import FolderContext
 
 pytest.importorskip("nncf", reason="needs nncf")
 
+MIB = 2**20
+GPTQ = {"mode": "int4_sym", "gptq": True, "data": "docs"}
 RECORDS = [Record(text=text) for text in sentences(12, seed=5)]
 
 
@@ -44,6 +48,25 @@ def error(exported: Model, other: Model) -> float:
 
 def types(model: Model) -> set[str]:
     return {c.element_type for c in read_graph(model.path).constants if c.elements > 1000}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "width", "stage", "measured"),
+    [
+        (134_515_008, 4, {"mode": "int4_asym"}, 990),
+        (134_515_008, 4, {"mode": "int8_asym"}, 1028),
+        (134_515_008, 4, GPTQ, 1965),
+        (1_100_048_384, 2, {"mode": "int4_asym"}, 3135),
+        (1_100_048_384, 2, {"mode": "int8_asym"}, 3522),
+    ],
+)
+def test_memory_is_predicted_as_it_was_measured(
+    parameters: int, width: int, stage: dict[str, Any], measured: int
+) -> None:
+    """Peak resident memory of the step in MiB, on Llama shapes in float32 and in bfloat16."""
+    size = ModelSize(parameters=parameters, weight_bytes=width * parameters)
+    predicted = QuantizeNNCFWeightOnly.model_validate(stage).footprint(size).memory_bytes
+    assert abs(predicted / MIB / measured - 1) < 0.2
 
 
 def test_eight_bits_stay_close_and_four_take_half_the_space(
