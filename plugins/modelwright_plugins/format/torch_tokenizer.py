@@ -12,14 +12,23 @@ from modelwright.api.model import Model
 from modelwright.errors import RecipeError
 from modelwright_plugins.text.tokenize import TOKENIZER_FILE
 
+TOKENIZERS = (TOKENIZER_FILE, "tokenizer_config.json", "vocab.*", "*.model", "*.tiktoken")
+
 
 def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = False) -> None:
     """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer.
 
-    Raises RecipeError where transformers cannot make one of them.
+    Raises RecipeError where it has no tokenizer, or one that transformers cannot make a fast one of.
     """
     if (out / TOKENIZER_FILE).exists():
         return
+    if not any(next(source.glob(pattern), None) for pattern in TOKENIZERS):
+        raise RecipeError(
+            "The checkpoint has no tokenizer.",
+            where=str(source),
+            accepted=f"{TOKENIZER_FILE}, or the files of a slow tokenizer",
+            hint="tokenizer.save_pretrained(folder) writes it, or copy it from the checkpoint's origin",
+        )
     from transformers import AutoTokenizer
 
     try:

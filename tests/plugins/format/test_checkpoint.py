@@ -54,7 +54,7 @@ def test_no_tokenizer(folder: Path, tmp_path: Path) -> None:
         FolderContext(tmp_path / "run").apply(ExportOnnx(), open_checkpoint(folder))
     (folder / "tokenizer_config.json").unlink()
     with pytest.raises(RecipeError, match="The checkpoint has no tokenizer"):
-        Torch().check(folder)
+        FolderContext(tmp_path / "again").apply(ExportOnnx(), open_checkpoint(folder))
 
 
 def test_layers_past_those_of_the_configuration(folder: Path) -> None:
