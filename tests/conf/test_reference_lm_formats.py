@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from benchmarks.reference.corpus import documents
 
@@ -21,6 +20,7 @@ from modelwright_plugins.format.genai import GenAI
 from modelwright_plugins.format.llama2c import Llama2c
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.torch import Torch
+from tests.plugins.greedy import assert_same_steps
 from tests.plugins.stage_context import FolderContext
 
 pytest.importorskip("transformers", reason="needs the extra cpu")
@@ -41,28 +41,13 @@ CASES: dict[str, tuple[tuple[Stage, ...], int]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_greedy_tokens_and_logits_are_those_of_pytorch(case: str, tmp_path: Path) -> None:
     stages, new_tokens = CASES[case]
-    checkpoint = model = Model(FOLDER, Torch().describe(FOLDER), digest_folder(FOLDER))
-    for number, stage in enumerate(stages):
-        model = FolderContext(tmp_path / str(number)).apply(stage, model)
-        assert largest_difference(model, checkpoint, new_tokens) < 1e-3
-
-
-def largest_difference(model: Model, checkpoint: Model, new_tokens: int) -> float:
-    """Of the logits, over a left-padded batch and the tokens that both have to continue it with."""
     target = Target(threads=1)
-    reference = Torch().runner(checkpoint, target)
+    model = Model(FOLDER, Torch().describe(FOLDER), digest_folder(FOLDER))
+    reference = Torch().runner(model, target)
     texts = sorted(documents("test"), key=len)[-len(LENGTHS) :]
     rows = [tokens[:length] for tokens, length in zip(reference.encode(texts), LENGTHS, strict=True)]
     inputs = reference.batch(rows)
     assert tuple(inputs["attention_mask"].sum(axis=1)) == LENGTHS
-    expected = reference.start(inputs, new_tokens)
-    found = FORMATS[model.spec.format]().runner(model, target).start(inputs, new_tokens)
-    largest = 0.0
-    for index in range(new_tokens):
-        largest = max(largest, float(np.abs(found.logits - expected.logits).max()))
-        tokens = expected.logits.argmax(axis=-1)
-        np.testing.assert_array_equal(found.logits.argmax(axis=-1), tokens)
-        if index < new_tokens - 1:
-            expected.step(tokens)
-            found.step(tokens)
-    return largest
+    for number, stage in enumerate(stages):
+        model = FolderContext(tmp_path / str(number)).apply(stage, model)
+        assert_same_steps(reference, FORMATS[model.spec.format]().runner(model, target), inputs, new_tokens)

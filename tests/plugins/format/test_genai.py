@@ -15,6 +15,7 @@ from modelwright_plugins.export.genai import ExportGenAI
 from modelwright_plugins.format.genai import CONFIG_FILE, GenAI
 from modelwright_plugins.format.genai_runner import GenAIRunner
 from modelwright_plugins.format.torch_causal_runner import TorchCausalRunner
+from tests.plugins.greedy import assert_same_steps
 from tests.plugins.stage_context import FolderContext
 
 pytest.importorskip("onnxruntime_genai", reason="needs the genai extra")
@@ -59,12 +60,7 @@ def test_logits_and_tokens_equal_pytorch(
     inputs = runner.batch(rows)
     seen = inputs["attention_mask"] > 0
     np.testing.assert_allclose(runner.logits(inputs)[seen], reference.logits(inputs)[seen], atol=1e-3)
-    expected, found = reference.start(inputs, 30), runner.start(inputs, 30)
-    for _ in range(30):
-        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
-        tokens = found.logits.argmax(axis=-1)
-        expected.step(tokens)
-        found.step(tokens)
+    assert_same_steps(reference, runner, inputs, 30)
 
 
 @pytest.mark.parametrize("token", [0, 263])

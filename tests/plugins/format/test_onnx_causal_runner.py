@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from modelwright.api.model import Model
-from modelwright.api.runner import Inputs
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import RecipeError
@@ -18,6 +17,7 @@ from modelwright_plugins.format.onnx_causal_cache import CacheKind
 from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
 from modelwright_plugins.format.torch_causal_runner import TorchCausalRunner
 from modelwright_plugins.text.padding_side import split_rows
+from tests.plugins.greedy import assert_same_steps
 from tests.plugins.stage_context import FolderContext
 
 pytest.importorskip("onnxruntime_genai", reason="needs the genai extra: its builder makes the graphs")
@@ -57,25 +57,13 @@ def reference(tiny_causal: Model) -> TorchCausalRunner:
     return TorchCausalRunner(tiny_causal, TARGET)
 
 
-def assert_same_tokens(
-    reference: TorchCausalRunner, runner: OnnxCausalRunner, inputs: Inputs, steps: int = 40
-) -> None:
-    expected, found = reference.start(inputs, steps), runner.start(inputs, steps)
-    for _ in range(steps):
-        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
-        tokens = found.logits.argmax(axis=-1)
-        np.testing.assert_array_equal(tokens, expected.logits.argmax(axis=-1))
-        expected.step(tokens)
-        found.step(tokens)
-
-
 @pytest.mark.parametrize("cache", ["shared", "ping-pong"])
 def test_tokens_equal_pytorch_in_a_padded_batch(
     reference: TorchCausalRunner, graph: Model, cache: CacheKind
 ) -> None:
     runner = OnnxCausalRunner(graph, TARGET, cache)
-    assert_same_tokens(reference, runner, runner.batch(ROWS))
-    assert_same_tokens(reference, runner, runner.sample(1, 20))
+    assert_same_steps(reference, runner, runner.batch(ROWS), 40)
+    assert_same_steps(reference, runner, runner.sample(1, 20), 40)
 
 
 def test_attention_that_appends_in_place_is_given_one_buffer(graph: Model) -> None:
@@ -106,7 +94,7 @@ def test_traced_graphs_take_padding_on_the_left(
     traced = FolderContext(tmp_path).apply(ExportOnnx(attention=attention), tiny_causal)
     runner = OnnxCausalRunner(traced, TARGET)
     assert (runner.padding, runner.cache) == ("left", cache)
-    assert_same_tokens(reference, runner, runner.batch(ROWS))
+    assert_same_steps(reference, runner, runner.batch(ROWS), 40)
 
 
 def test_padding_on_the_left_would_have_given_other_tokens(
@@ -124,7 +112,7 @@ def test_rows_run_one_by_one_give_the_same(
     runner = OnnxCausalRunner(graph, TARGET)
     monkeypatch.setattr(runner, "padding", None)
     inputs = runner.batch(ROWS)
-    assert_same_tokens(reference, runner, inputs, steps=5)
+    assert_same_steps(reference, runner, inputs, 5)
     np.testing.assert_allclose(runner.loss(inputs), reference.loss(inputs), atol=1e-3)
     decoder = runner.start(inputs, 2)
     singles = [runner.start(row, 2).cache_bytes() for row in split_rows(inputs)]
@@ -160,7 +148,7 @@ def test_a_graph_with_the_last_logits_alone_serves_all_the_same(
     inputs = runner.batch(ROWS)
     seen = inputs["attention_mask"] > 0
     np.testing.assert_allclose(runner.logits(inputs)[seen], reference.logits(inputs)[seen], atol=1e-3)
-    assert_same_tokens(reference, runner, inputs, steps=5)
+    assert_same_steps(reference, runner, inputs, 5)
 
 
 def test_texts_continue_as_in_pytorch(reference: TorchCausalRunner, graph: Model) -> None:
