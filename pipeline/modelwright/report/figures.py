@@ -42,7 +42,7 @@ def conditions(at: Mapping[str, int | str]) -> str:
     if "batch" in at:
         shape.append(f"batch {at['batch']}")
     if "length" in at:
-        shape.append(f"{at['length']} token{'' if at['length'] == 1 else 's'}")
+        shape.append(f"{at['length']} {units.noun(float(at['length']), 'tokens')}")
     return ", ".join(([" × ".join(shape)] if shape else []) + rest)
 
 

@@ -55,9 +55,12 @@ def scale_of(value: float, unit: str, *, binary: bool = False) -> Scale:
         return Scale(1.0, 2, "×")
     if unit == "%":
         return Scale(0.01, 1 if abs(value) >= 0.001 or value == 0 else 2, f"{NARROW}%")
-    if value == 1 and unit.isalpha():
-        unit = unit.removesuffix("s")
-    return Scale(1.0, _decimals(value), f"{NARROW}{unit}" if unit else "")
+    return Scale(1.0, _decimals(value), f"{NARROW}{noun(value, unit)}" if unit else "")
+
+
+def noun(count: float, plural: str) -> str:
+    """`tokens`, or of one the `token`; what is no word stays as it is."""
+    return plural.removesuffix("s") if count == 1 and plural.isalpha() else plural
 
 
 def quantity(value: float | None, unit: str = "", *, binary: bool = False) -> str:
