@@ -10,7 +10,6 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import StageError
-from modelwright_plugins.text.companions import copy_companions
 
 NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -50,8 +49,9 @@ class CastDtype(
         import torch
 
         from modelwright_plugins.format.torch import load_checkpoint
-        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
+        from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
 
+        copy_with_fast_tokenizer(model, ctx.out)
         checkpoint = load_checkpoint(model, dtype=NAMES[self.dtype])
         for name, parameter in checkpoint.named_parameters():
             if not torch.isfinite(parameter).all():
@@ -61,6 +61,4 @@ class CastDtype(
                     accepted="bf16, whose range is that of fp32",
                 )
         checkpoint.save_pretrained(ctx.out)
-        copy_companions(model.path, ctx.out)
-        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
         ctx.describe(dtype=NAMES[self.dtype])

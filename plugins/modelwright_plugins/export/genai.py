@@ -12,7 +12,6 @@ from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError
 from modelwright_plugins.anatomy.largest_matrix import largest_matrix
 from modelwright_plugins.export.onnx_builder import Precision, build_graph, require_architecture
-from modelwright_plugins.text.companions import copy_companions
 
 # Bits of a weight in the graph; a block of a quantized matrix has a scale in float32 beside it.
 BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
@@ -94,7 +93,7 @@ class ExportGenAI(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Build, and keep our own tokenizer and configuration beside the graph."""
-        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
+        from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
 
         if self.precision == "fp16" and ctx.target.device == "cpu":
             raise RecipeError(
@@ -103,8 +102,7 @@ class ExportGenAI(
                 accepted="fp32, int8, int4",
                 hint="or a target with a GPU",
             )
-        copy_companions(model.path, ctx.out)
-        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
+        copy_with_fast_tokenizer(model, ctx.out)
         ctx.progress(1, 2, "building")
         build_graph(
             model.path,

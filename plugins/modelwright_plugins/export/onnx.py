@@ -11,7 +11,6 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
-from modelwright_plugins.text.companions import copy_companions
 from modelwright_plugins.text.outputs import OUTPUTS
 
 # Families whose layers carry a recurrent state; the export looks at the model itself, this refuses earlier.
@@ -119,10 +118,9 @@ class ExportOnnx(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Trace or build, strip what depends on this machine, save."""
-        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
+        from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
 
-        copy_companions(model.path, ctx.out)
-        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
+        copy_with_fast_tokenizer(model, ctx.out)
         if model.spec.task != "generate":
             self._export_encoder(model, ctx)
         elif self.graph == "builder":

@@ -64,13 +64,11 @@ class ExportOpenVINO(
         from modelwright_plugins.export.sample_inputs import sample_inputs
         from modelwright_plugins.format.openvino_ir import GRAPH_FILE
         from modelwright_plugins.format.torch import load_checkpoint
-        from modelwright_plugins.format.torch_tokenizer import save_fast_tokenizer
-        from modelwright_plugins.text.companions import copy_companions
+        from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
         from modelwright_plugins.text.outputs import OUTPUTS
 
         loaded = load_checkpoint(model)
-        copy_companions(model.path, ctx.out)
-        save_fast_tokenizer(model.path, ctx.out, trust_remote_code=model.spec.trust_remote_code)
+        copy_with_fast_tokenizer(model, ctx.out)
         if model.spec.task == "generate":
             graph = trace_causal(loaded)
         else:

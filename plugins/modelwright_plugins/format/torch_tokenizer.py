@@ -10,19 +10,25 @@ from pathlib import Path
 
 from modelwright.api.model import Model
 from modelwright.errors import RecipeError
+from modelwright_plugins.text.companions import copy_companions
 from modelwright_plugins.text.tokenize import TOKENIZER_FILE
 
-TOKENIZERS = (TOKENIZER_FILE, "tokenizer_config.json", "vocab.*", "*.model", "*.tiktoken")
+SLOW_TOKENIZER = ("tokenizer_config.json", "vocab.*", "*.model", "*.tiktoken")
 
 
-def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = False) -> None:
-    """Write tokenizer.json for a checkpoint that only has the files of a slow tokenizer.
+def copy_with_fast_tokenizer(model: Model, out: Path) -> None:
+    """Copy a checkpoint's tokenizer and configuration files; of a slow tokenizer write a fast one.
 
     Raises RecipeError where it has no tokenizer, or one that transformers cannot make a fast one of.
     """
-    if (out / TOKENIZER_FILE).exists():
-        return
-    if not any(next(source.glob(pattern), None) for pattern in TOKENIZERS):
+    copy_companions(model.path, out)
+    if not (out / TOKENIZER_FILE).exists():
+        _save_fast_tokenizer(model, out)
+
+
+def _save_fast_tokenizer(model: Model, out: Path) -> None:
+    source = model.path
+    if not any(next(source.glob(pattern), None) for pattern in SLOW_TOKENIZER):
         raise RecipeError(
             "The checkpoint has no tokenizer.",
             where=str(source),
@@ -33,7 +39,7 @@ def save_fast_tokenizer(source: Path, out: Path, *, trust_remote_code: bool = Fa
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            source, trust_remote_code=trust_remote_code, local_files_only=True
+            source, trust_remote_code=model.spec.trust_remote_code, local_files_only=True
         )
     except (ImportError, KeyError, OSError, ValueError) as error:
         raise RecipeError(
@@ -53,5 +59,5 @@ def with_fast_tokenizer(model: Model) -> Iterator[Model]:
         yield model
         return
     with tempfile.TemporaryDirectory() as folder:
-        save_fast_tokenizer(model.path, Path(folder), trust_remote_code=model.spec.trust_remote_code)
+        _save_fast_tokenizer(model, Path(folder))
         yield dataclasses.replace(model, path=Path(folder))
