@@ -24,8 +24,14 @@ CHAINS: dict[str, Chain] = {
     "onnx int4, gptq": {**TRACE, "quantize": {**WEIGHT_ONLY, "method": "gptq", "data": "docs", "samples": 8}},
     "genai fp32": {"export": {"use": "export.genai", "precision": "fp32"}},
     "genai int4": {"export": {"use": "export.genai", "precision": "int4"}},
-    "genai int4, k_quant": {
-        "export": {"use": "export.genai", "precision": "int4", "algorithm": "k_quant", "keep_int8": "last"}
+    "genai int4, head in int8": {
+        "export": {
+            "use": "export.genai",
+            "precision": "int4",
+            "algorithm": "rtn",
+            "symmetric": False,
+            "keep_int8": "last",
+        }
     },
     "genai int8": {"export": {"use": "export.genai", "precision": "int8", "algorithm": "rtn"}},
     "openvino int4": {**OPENVINO, "quantize": {**NNCF, "mode": "int4_sym", "group_size": 64}},
