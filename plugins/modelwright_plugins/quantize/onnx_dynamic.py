@@ -43,8 +43,8 @@ class QuantizeOnnxDynamic(
     per_channel: bool = Field(True, description="One scale per output channel instead of one per tensor.")
     reduce_range: bool | None = Field(
         None,
-        description="7-bit weights, whose sums do not saturate on CPUs without VNNI; null: where this CPU is "
-        "one and weights have a scale per channel.",
+        description="7-bit weights; false: 8 bits, whose sums can saturate on x86 without VNNI; null: 8 bits "
+        "in ranges where they cannot.",
     )
     operators: tuple[str, ...] = Field(
         ("MatMul", "Gemm", "Gather"), min_length=1, description="Operator types to quantize."
@@ -66,10 +66,6 @@ class QuantizeOnnxDynamic(
             return self.smooth_quant_alpha
         return 0.85 if self.per_channel else 0.6
 
-    def depends_on_machine(self) -> bool:
-        """Unless `reduce_range` is given, the processor decides it."""
-        return self.reduce_range is None
-
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its quantized copy and the serialization of both; a quarter of the bytes remain."""
         result = ModelSize(parameters=size.parameters, weight_bytes=size.weight_bytes // 4)
@@ -87,9 +83,9 @@ class QuantizeOnnxDynamic(
         from modelwright_plugins.format.onnx_graph import load_graph, save_graph
         from modelwright_plugins.quantize.calibration import text_batches
         from modelwright_plugins.quantize.embedding_rows import quantize_embeddings
-        from modelwright_plugins.quantize.onnx_nodes import matching, operators_of, prepared
+        from modelwright_plugins.quantize.onnx_nodes import constant_layers, matching, operators_of, prepared
         from modelwright_plugins.quantize.padding import embed_first_token_as_padding
-        from modelwright_plugins.quantize.saturation import reduces_range
+        from modelwright_plugins.quantize.saturation import ranges_without_saturation
         from modelwright_plugins.quantize.smooth_quant import smooth
         from modelwright_plugins.quantize.weight_clipping import clip_weights
 
@@ -106,11 +102,11 @@ class QuantizeOnnxDynamic(
             passes["weights clipped"] = clip_weights(graph, frozenset(excluded))
         if "Gather" in self.operators:
             passes["embedding tables"] = quantize_embeddings(graph, frozenset(excluded))
-        reduced = reduces_range(self.reduce_range, ctx.target, per_channel=self.per_channel)
-        passes["weights in 7 bits"] = reduced
         ctx.record("passes", passes)
         operators = [operator for operator in self.operators if operator != "Gather"]
         if operators:
+            chosen = set(constant_layers(graph, operators)) - set(excluded)
+            ranges = ranges_without_saturation(graph, chosen, per_channel=self.per_channel, transposes=True)
             scratch = ctx.scratch("quantize")
             quantize_dynamic(
                 str(prepared(graph, scratch)),
@@ -118,9 +114,10 @@ class QuantizeOnnxDynamic(
                 op_types_to_quantize=operators,
                 nodes_to_exclude=excluded,
                 per_channel=self.per_channel,
-                reduce_range=reduced,
+                reduce_range=bool(self.reduce_range),
                 weight_type=QuantType.QInt8,
                 use_external_data_format=(scratch / f"{GRAPH_FILE}.data").exists(),
+                extra_options={"TensorQuantOverrides": ranges if self.reduce_range is None else {}},
             )
             graph = load_graph(scratch, "output.onnx")
         ctx.record("operators", operators_of(graph))

@@ -65,8 +65,8 @@ class QuantizeOnnxStatic(
     )
     reduce_range: bool | None = Field(
         None,
-        description="7-bit weights, whose sums do not saturate on CPUs without VNNI; null: where this CPU is "
-        "one and weights have a scale per channel.",
+        description="7-bit weights; false: 8 bits, whose sums can saturate on x86 without VNNI; null: 8 bits "
+        "in ranges where they cannot.",
     )
     operators: tuple[Literal["MatMul", "Gemm", "Gather"], ...] = Field(
         ("MatMul", "Gemm", "Gather"), min_length=1, description="Operator types to quantize."
@@ -79,8 +79,8 @@ class QuantizeOnnxStatic(
     sensitivity_samples: int = Field(16, ge=1, description="Texts that sensitivity is measured on.")
 
     def depends_on_machine(self) -> bool:
-        """Where layers are left in float by how they measure here, or the processor decides the range."""
-        return self.reduce_range is None or self.max_drop is not None or self.exclude_worst > 0
+        """Where layers are left in float by how they measure here."""
+        return self.max_drop is not None or self.exclude_worst > 0
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its augmented, quantized and switchable copies; a quarter of the bytes remain."""
@@ -127,7 +127,7 @@ class QuantizeOnnxStatic(
         from modelwright_plugins.format.onnx_graph import load_graph
         from modelwright_plugins.quantize.onnx_nodes import constant_layers, prepared
         from modelwright_plugins.quantize.onnx_ranges import calibrate
-        from modelwright_plugins.quantize.saturation import reduces_range
+        from modelwright_plugins.quantize.saturation import ranges_without_saturation
 
         operators = [operator for operator in self.operators if operator != "Gather"]
         chosen = [name for name in constant_layers(graph, operators) if name not in excluded]
@@ -137,8 +137,7 @@ class QuantizeOnnxStatic(
         file = prepared(graph, scratch)
         external = (scratch / f"{file.name}.data").exists()
         ranges = calibrate(file, batches, self.method, operators, ctx, external=external)
-        reduced = reduces_range(self.reduce_range, ctx.target, per_channel=self.per_channel)
-        ctx.record("weights in 7 bits", reduced)
+        weights = ranges_without_saturation(graph, chosen, per_channel=self.per_channel)
         names = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
         quantize_static(
             str(file),
@@ -147,7 +146,7 @@ class QuantizeOnnxStatic(
             op_types_to_quantize=operators,
             nodes_to_quantize=chosen,
             per_channel=self.per_channel,
-            reduce_range=reduced,
+            reduce_range=bool(self.reduce_range),
             activation_type=QuantType.QUInt8 if self.activation == "uint8" else QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[names[self.method]],
@@ -158,6 +157,7 @@ class QuantizeOnnxStatic(
                 # A float output lets ONNX Runtime fuse each layer into one MatMulIntegerToFloat.
                 "OpTypesToExcludeOutputQuantization": operators,
                 "QuantizeBias": False,
+                "TensorQuantOverrides": weights if self.reduce_range is None else {},
             },
         )
         return load_graph(scratch, "output.onnx")

@@ -1,35 +1,56 @@
-"""Whether this processor's int8 kernels overflow, so that weights may need a bit less."""
+"""Ranges of int8 weights with which no processor's sums of products overflow."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
-from modelwright.api.cpu import cpu_instructions
-from modelwright.api.target import Target
+import numpy as np
 
-# They add four products in 32 bits at once.
-VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from modelwright.api.runner import Floats
 
 
-def saturates(target: Target, instructions: Collection[str] | None = None) -> bool:
-    """Whether sums of uint8 times int8 overflow 16 bits: on x86 without VNNI, where kernels add two of them.
+def ranges_without_saturation(
+    graph: ir.Model, nodes: Collection[str], *, per_channel: bool, transposes: bool = False
+) -> dict[str, list[dict[str, Any]]]:
+    """The range of each two-dimensional constant weight of these nodes, as ONNX Runtime's quantizers take it.
 
-    >>> saturates(Target(), {"avx2"})       # on x86
-    True
-
-    A processor whose instructions are not known counts as one without.
-
-    ONNX Runtime, Quantize ONNX models, "When to use reduce-range"; oneDNN, "Nuances of int8 computations".
+    The value of their option `TensorQuantOverrides`. `transposes` says that the quantizer transposes a Gemm's
+    weight first. x86 without VNNI adds two neighbouring products of uint8 and int8 in 16 bits, which saturate
+    beyond 32,767 (ONNX Runtime, Quantize ONNX models, "When to use reduce-range"). In these ranges 255 times
+    the two weights stays below, so that results are equal with and without VNNI. 7 bits (`reduce_range`)
+    guarantee the same and cost every channel half of its levels; its two largest weights are seldom
+    neighbours of one sign, so that most lose a few levels or none.
     """
-    if target.device != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    return VNNI.isdisjoint(cpu_instructions() if instructions is None else instructions)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for node in graph.graph:
+        value = node.inputs[1] if node.name in nodes else None
+        tensor = value.const_value if value is not None else None
+        if value is None or tensor is None or len(tensor.shape) != 2:
+            continue
+        transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
+        weight = tensor.numpy()
+        limits = safe_limits(weight.T if transposed else weight)
+        if per_channel:
+            axis = 0 if transposed and not transposes else 1
+            found[str(value.name)] = [{"axis": axis, "rmin": -limit, "rmax": limit} for limit in limits]
+        else:
+            found[str(value.name)] = [{"rmin": -limits.max(), "rmax": limits.max()}]
+    return found
 
 
-def reduces_range(wanted: bool | None, target: Target, *, per_channel: bool) -> bool:
-    """Whether weights get 7 bits: as wanted, or where products saturate and each channel has its scale.
+def safe_limits(weight: Floats) -> Floats:
+    """Each column's largest sum of two neighbouring rows of one sign, shape [n], for a weight [k, n].
 
-    One scale for a whole tensor has no bit to spare: there 7 bits lose more than saturation does.
+    As the magnitude that 127 stands for, it leaves two neighbours at most 128 after rounding, and
+    128 · 255 < 2¹⁵. A product's kernels take rows in twos from the first on.
     """
-    return per_channel and saturates(target) if wanted is None else wanted
+    rows, columns = weight.shape
+    even = np.concatenate([weight, np.zeros((rows % 2, columns), weight.dtype)])
+    pairs = even.reshape(-1, 2, columns)
+    above = np.maximum(pairs, 0).sum(axis=1).max(axis=0)
+    below = np.maximum(-pairs, 0).sum(axis=1).max(axis=0)
+    return np.asarray(np.maximum(above, below))

@@ -149,5 +149,5 @@ def test_a_classifier_keeps_its_decisions(tiny_classifier_onnx: Model, tmp_path:
 def test_layers_left_in_float_by_measuring_make_the_result_depend_on_the_machine(
     parameters: dict[str, object], measures: bool
 ) -> None:
-    stage = QuantizeOnnxStatic.model_validate({"data": "docs", "reduce_range": False} | parameters)
+    stage = QuantizeOnnxStatic.model_validate({"data": "docs"} | parameters)
     assert stage.depends_on_machine() == measures
