@@ -12,6 +12,7 @@ from modelwright.api.metric import Metric, Value
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
+from modelwright_plugins.anatomy.angle_table import angle_table_bytes
 from modelwright_plugins.compile.variants import GENERATES, VARIANTS, variants_for
 from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 from modelwright_plugins.metric.decode import Decode
@@ -87,13 +88,17 @@ class CompileOnnxRuntime(
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, two rewritten copies of it and a session on one; or one of a generating model, joined.
 
-        That one's weights, where they lie beside the graph, are not held all at once. Fitted to
-        `python -m benchmarks.footprint`; `fused` adds its table of angles, small beside them.
+        That one's weights, where they lie beside the graph, are not held all at once; `fused` adds its table
+        of angles. Fitted to `python -m benchmarks.footprint`.
         """
         memory = 330 * MIB + 5 * size.weight_bytes
         if size.anatomy is not None and size.anatomy.shape.generates:
             memory = 120 * MIB + int((4.5 if size.weight_bytes <= INLINE_LIMIT else 0.6) * size.weight_bytes)
-        return Footprint(memory_bytes=memory, disk_bytes=size.weight_bytes + 2 * MIB, result=size)
+        table = angle_table_bytes(size) if self.variant == "fused" else 0
+        result = size.model_copy(update={"weight_bytes": size.weight_bytes + table})
+        return Footprint(
+            memory_bytes=memory + 6 * table, disk_bytes=result.weight_bytes + 2 * MIB, result=result
+        )
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Build one variant, or all and keep the best."""

@@ -10,6 +10,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError
+from modelwright_plugins.anatomy.angle_table import angle_table_bytes
 from modelwright_plugins.anatomy.largest_matrix import largest_matrix
 from modelwright_plugins.export.onnx_builder import Precision, build_graph, require_architecture
 
@@ -77,8 +78,8 @@ class ExportGenAI(
         require_architecture(spec.architecture, "export.genai")
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The checkpoint, the graph, and the largest matrix in the copies that quantizing it makes."""
-        largest = largest_matrix(size)
+        """The checkpoint, the graph with its angles, and the copies that quantizing a matrix makes."""
+        largest, table = largest_matrix(size), angle_table_bytes(size)
         graph = size.parameters * self._bytes_per_weight()
         copies = 2 if self.precision in ("fp32", "fp16") else COPIES[self.algorithm]
         if self.precision == "int8":
@@ -86,9 +87,9 @@ class ExportGenAI(
             graph, copies = graph + 4 * largest, copies + 1
         held = graph if self.precision in ("int4", "int8") else 0
         return Footprint(
-            memory_bytes=int(420 * MIB + size.weight_bytes + held + copies * 4 * largest),
-            disk_bytes=int(graph) + 8 * MIB,
-            result=ModelSize(parameters=size.parameters, weight_bytes=int(graph)),
+            memory_bytes=int(420 * MIB + size.weight_bytes + held + copies * 4 * largest + 2.5 * table),
+            disk_bytes=int(graph) + table + 8 * MIB,
+            result=ModelSize(parameters=size.parameters, weight_bytes=int(graph) + table),
         )
 
     def run(self, model: Model, ctx: StageContext) -> None:

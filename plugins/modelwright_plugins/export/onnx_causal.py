@@ -11,6 +11,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint
 from modelwright.errors import StageError
+from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -119,15 +120,16 @@ def _first_cause(error: BaseException) -> str:
 
 
 def causal_footprint(size: ModelSize) -> Footprint:
-    """Predicted need of tracing: one copy of the weights in float32, until they are written; on the disk
-    another, which narrower weights are traced from.
+    """Predicted need of tracing: one copy of the weights in float32, until they are written, or four where
+    they are written into the graph; on the disk another, which narrower weights are traced from.
 
     Fitted to `python -m benchmarks.footprint`.
     """
     weights = 4 * size.parameters
+    memory = 540 * MIB + 4 * weights if weights <= INLINE_LIMIT else 650 * MIB + int(1.03 * weights)
     copy = weights if size.weight_bytes < weights else 0
     return Footprint(
-        memory_bytes=650 * MIB + int(1.03 * weights),
+        memory_bytes=memory,
         disk_bytes=weights + copy + 2 * MIB,
         result=size.model_copy(update={"weight_bytes": weights}),
     )

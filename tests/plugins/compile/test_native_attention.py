@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from modelwright.api.model import Model
+from modelwright.api.stage import MIB
 from modelwright.api.target import Target
 from modelwright.errors import RecipeError
 from modelwright_plugins.cast.dtype import CastDtype
@@ -43,6 +45,23 @@ def chained(model: Model, folder: Path, *stages: Any) -> Model:
     for number, stage in enumerate(stages):
         model = FolderContext(folder / str(number), formats={"onnx": Onnx()}).apply(stage, model)
     return model
+
+
+def test_the_table_of_angles_of_a_long_context_is_predicted(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(
+        tmp_path / "checkpoint", "LlamaConfig", {**LLAMA, "max_position_embeddings": 65536}
+    )
+    # The tokenizer's own limit is shorter.
+    long = replace(checkpoint, spec=checkpoint.spec.model_copy(update={"max_length": 65536}))
+    exported = chained(long, tmp_path / "export", ExportOnnx())
+    stage = CompileOnnxRuntime(variant="fused")
+    fused = chained(exported, tmp_path / "fused", stage)
+    size = Onnx().size(exported.path).model_copy(update={"anatomy": Torch().anatomy(checkpoint.path)})
+    predicted = stage.footprint(size)
+    written = sum(file.stat().st_size for file in fused.path.glob("model.onnx*"))
+    assert written > 65536 * 8 * 4
+    assert written < predicted.disk_bytes < written + 3 * MIB
+    assert predicted.memory_bytes > CompileOnnxRuntime(variant="packed").footprint(size).memory_bytes
 
 
 def runner(model: Model) -> OnnxCausalRunner:
