@@ -116,21 +116,33 @@ class QuantizeOnnxWeightOnly(
 
     def footprint(self, size: ModelSize) -> Footprint:
         """What is quantized, and the largest matrix in the copies that this makes; all weights where they are
-        inside the graph; for `data`, a session on them and what it is judged by. Fitted to
-        `python -m benchmarks.footprint`.
+        inside the graph; and what runs through a session. Fitted to `python -m benchmarks.footprint`.
         """
-        bits = (self.budget or self.bits) + (16 if self.symmetric else 36) / self.block_size
-        stored = int(size.parameters * bits / 8)
-        memory = 130 * MIB + stored + 3.2 * 4 * largest_matrix(size)
+        stored = self._stored(size, self.budget or self.bits)
+        memory = 130 * MIB + stored + 3.2 * 4 * largest_matrix(size) + self._session(size)
         if size.weight_bytes <= INLINE_LIMIT:
-            memory += 2 * size.weight_bytes
-        if self.data is not None:
-            memory += 2 * size.weight_bytes + min(HESSIAN_BYTES, 6 * size.parameters)
+            memory += size.weight_bytes
         return Footprint(
             memory_bytes=int(memory),
             disk_bytes=stored + 2 * MIB,
             result=ModelSize(parameters=size.parameters, weight_bytes=stored),
         )
+
+    def _stored(self, size: ModelSize, bits: float) -> int:
+        """Bytes of all weights in so many bits, with scales and zero points."""
+        return int(size.parameters * (bits + (16 if self.symmetric else 36) / self.block_size) / 8)
+
+    def _session(self, size: ModelSize) -> float:
+        """Bytes of a session, with Hessians or, to spend a budget, with logits; and weights in both bits."""
+        calibrating = measuring = more = 0.0
+        if self.method == "gptq":
+            calibrating = (1.5 if size.weight_bytes <= INLINE_LIMIT else 0.9) * size.weight_bytes
+            calibrating += min(HESSIAN_BYTES, 6 * size.parameters)
+        if self.budget is not None:
+            vocabulary = (size.anatomy and size.anatomy.shape.vocabulary) or 0
+            measuring = size.weight_bytes + 32 * self.length * vocabulary
+            more = self._stored(size, 8) if self.high_bits == 8 else 0
+        return max(calibrating, measuring) + more
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Find the layers, quantize them, spend the budget, rewrite the graph, save."""

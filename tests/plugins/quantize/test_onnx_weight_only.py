@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from modelwright.testing.texts import sentences
 from modelwright_plugins.format import onnx_graph
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.onnx_graph import load_graph
+from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.quantize.onnx_weight_only import QuantizeOnnxWeightOnly
 from tests.plugins.onnx_outputs import cosines
 from tests.plugins.quantize.causal_graph import HIDDEN, INNER, VOCABULARY, cosine, logits, write_causal_graph
@@ -272,9 +274,10 @@ def test_a_llama_of_the_model_builder(tiny_causal: Model, tmp_path: Path) -> Non
     [
         (134_515_008, {"method": "k_quant"}, 553),
         (134_515_008, {"method": "rtn", "bits": 8, "block_size": 64}, 686),
-        (134_515_008, {"method": "gptq", "data": "docs"}, 2360),
+        (134_515_008, {"method": "gptq", "data": "docs"}, 1730),
         (1_100_048_384, {"method": "rtn"}, 1543),
         (1_100_048_384, {"method": "rtn", "bits": 8, "block_size": 64}, 1942),
+        (1_100_048_384, {"method": "gptq", "data": "docs"}, 6421),
     ],
 )
 def test_memory_is_predicted_as_it_was_measured(
@@ -282,5 +285,42 @@ def test_memory_is_predicted_as_it_was_measured(
 ) -> None:
     """Peak resident memory of the step in MiB, on Llama shapes in float32."""
     size = ModelSize(parameters=parameters, weight_bytes=4 * parameters)
+    predicted = QuantizeOnnxWeightOnly(embeddings=True, **stage).footprint(size).memory_bytes
+    assert abs(predicted / MIB / measured - 1) < 0.2
+
+
+BUDGET = {"data": "docs", "budget": 5}
+
+
+@pytest.mark.parametrize(
+    ("layers", "vocabulary", "stage", "measured"),
+    [
+        (4, 8192, {"method": "rtn"}, 432),
+        (4, 8192, {"method": "gptq", "data": "docs"}, 911),
+        (4, 8192, {"method": "k_quant", **BUDGET}, 724),
+        (8, 16384, {"method": "rtn"}, 371),
+        (8, 16384, {"method": "gptq", "data": "docs"}, 1083),
+        (8, 16384, {"method": "k_quant", **BUDGET}, 1061),
+    ],
+)
+def test_memory_within_the_graph_and_beside_it_is_predicted(
+    layers: int, vocabulary: int, stage: dict[str, Any], measured: int, tmp_path: Path
+) -> None:
+    """The same for weights of 168 MiB, inside the graph, and of 336 MiB; pieces have 512 tokens."""
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "num_hidden_layers": layers,
+        "hidden_size": 1024,
+        "intermediate_size": 2048,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    anatomy = Torch().anatomy(tmp_path)
+    assert anatomy is not None
+    size = ModelSize(parameters=anatomy.parameters, weight_bytes=4 * anatomy.parameters, anatomy=anatomy)
     predicted = QuantizeOnnxWeightOnly(embeddings=True, **stage).footprint(size).memory_bytes
     assert abs(predicted / MIB / measured - 1) < 0.2
