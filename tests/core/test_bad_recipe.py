@@ -12,6 +12,17 @@ from modelwright.recipe.origin import Origin
 from modelwright.recipe.schema import Amount
 from tests.core.bench import RECIPE, Bench, in_process
 
+
+def latency_gate(at: dict[str, int], **metric: object) -> dict[str, object]:
+    gate = {"metric": "latency.p50", "at": at, "faster_by": 0.01}
+    return {
+        "validate": {
+            "metrics": {"latency": {"batch": [1, 16], "length": [32, 128], **metric}},
+            "gates": {"g": gate},
+        }
+    }
+
+
 EXPECTED = [
     ("misspelt stage", {"stages": {"a": {"use": "toy.scal"}}}, 2, ["no stage 'toy.scal'", "did you mean 'toy.scale'?"]),
     ("misspelt key", {"stages": {"a": {"use": "toy.scale", "facto": 2}}}, 2, ["'facto' is not a key of stages.a", "did you mean 'factor'?", "toy.yaml"]),
@@ -36,6 +47,9 @@ EXPECTED = [
     ("gate without a condition", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk"}}}}, 2, ["a gate needs a condition"]),
     ("gate on an unknown metric", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "sise.disk", "at_most": 1}}}}, 2, ["measures no 'sise'", "did you mean 'size'?"]),
     ("gate on an unknown figure", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disc", "at_most": 1}}}}, 2, ["no figure 'disc'", "did you mean 'disk'?"]),
+    ("gate that fits several figures", latency_gate({"batch": 1}), 2, ["fits several figures of latency.p50; it has to name length", "batch: 1, 16; length: 32, 128", "at: {length: 32}", "toy.yaml"]),
+    ("gate at a place that is not measured", latency_gate({"batch": 1, "length": 64}), 2, ["latency.p50 at length 64, which is not measured", "length: 32, 128", "validate.metrics.latency.length"]),
+    ("gate at an unknown axis", latency_gate({"bacth": 1, "length": 32}), 2, ["at bacth 1, and it is measured by batch and length", "did you mean 'batch'?"]),
     ("gate with a strange amount", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "rise_at_most": "a bit"}}}}, 2, ["give a share such as 2%"]),
     ("gate that lost its value", {"validate": {"metrics": {"size": {}}, "gates": {"speed": None}}}, 2, ["validate.gates.speed has no value", "toy.yaml", "~validate.gates.speed"]),
     ("metric that lost its value", {"validate": {"metrics": {"size": None}}}, 2, ["validate.metrics.size has no value", "~validate.metrics.size"]),
@@ -70,6 +84,17 @@ def test_a_wrong_recipe_is_refused(bench: Bench, capsys, monkeypatch, changes, c
         assert word in ended.err
     assert time.monotonic() - started < 30  # a hang, not a speed
     assert not any(bench.root.glob("artifacts/toy/*"))
+
+
+@pytest.mark.parametrize(
+    ("at", "metric"),
+    [({"batch": 1, "length": 32}, {}), ({"length": 32}, {"batch": [1]}), ({}, {"batch": [4], "length": [8]})],
+)
+def test_a_gate_names_only_what_has_a_choice(bench: Bench, capsys, monkeypatch, at, metric):
+    monkeypatch.chdir(bench.root)
+    bench.write(**latency_gate(at, **metric))
+    ended = in_process(capsys, "plan", "toy.yaml")
+    assert ended.code == 0, ended.err
 
 
 OVERRIDES = [

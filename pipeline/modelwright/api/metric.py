@@ -117,6 +117,13 @@ class Metric(Component):
             if value is not None:
                 setattr(cls, key, value)
 
+    def grid(self) -> Mapping[str, Sequence[int]]:
+        """What figures are measured at, `{"batch": (1, 16), "length": (32, 128)}`; empty: not known before.
+
+        A gate has to name one of each in its `at`, or the plan refuses it.
+        """
+        return {}
+
     def check(self, spec: ModelSpec) -> None:
         """Raise RecipeError when such a model cannot be measured. Runs in the plan, on the input's spec."""
 

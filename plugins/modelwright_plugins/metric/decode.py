@@ -42,6 +42,10 @@ class Decode(
     new_tokens: int = Field(32, ge=2, le=65_536, description="Steps that are timed per cell and round.")
     rounds: int = Field(5, ge=3, description="Turns each model takes.")
 
+    def grid(self) -> dict[str, tuple[int, ...]]:
+        """Every batch with every length."""
+        return {"batch": self.batch, "length": self.length}
+
     def check(self, spec: ModelSpec) -> None:
         """At least one prompt has to fit the context with its new tokens."""
         require_a_length(self.name, self.length, spec, self._room)

@@ -33,6 +33,10 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
     seconds: float = Field(0.4, gt=0, description="Least time measured per cell and round.")
     least: int = Field(3, ge=1, description="Least runs per cell and round.")
 
+    def grid(self) -> dict[str, tuple[int, ...]]:
+        """Every batch with every length."""
+        return {"batch": self.batch, "length": self.length}
+
     def check(self, spec: ModelSpec) -> None:
         """At least one length has to fit the model."""
         require_a_length(self.name, self.length, spec)

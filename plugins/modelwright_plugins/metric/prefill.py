@@ -40,6 +40,10 @@ class Prefill(
     seconds: float = Field(0.2, gt=0, description="Least time measured per cell and round.")
     least: int = Field(1, ge=1, description="Least runs per cell and round.")
 
+    def grid(self) -> dict[str, tuple[int, ...]]:
+        """Every batch with every length."""
+        return {"batch": self.batch, "length": self.length}
+
     def check(self, spec: ModelSpec) -> None:
         """At least one length has to fit the context."""
         require_a_length(self.name, self.length, spec)
