@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.turns import load
 from benchmarks.turns.worker_process import WorkerError, WorkerProcess
+from modelwright.process import load
 
 
 @dataclass(frozen=True)

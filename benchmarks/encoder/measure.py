@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.encoder.contender import Contender
 from benchmarks.encoder.entrants import Entrant, Missing
 from benchmarks.encoder.texts import GRID, Tokens
-from benchmarks.turns import load
 from benchmarks.turns.worker_process import WorkerError
+from modelwright.process import load
 
 Shares = dict[str, float | None]
 CELLS = tuple(f"{batch}x{length}" for batch, length in GRID)

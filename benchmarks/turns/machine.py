@@ -7,8 +7,8 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.turns.load import QUIET_SHARE
 from modelwright.api.cpu import cpu_facts, cpu_instructions, cpu_name
+from modelwright.process.load import QUIET_SHARE
 
 Shares = Mapping[str, float | None]
 

@@ -76,7 +76,7 @@ class ReportDraft:
         """Show the figures of an earlier run, saying so."""
         self.gates = report.gates
         self.validation = Validated(
-            report.values, report.parity, {BASELINE: report.baseline.runtime}, set(), {}
+            report.values, report.parity, {BASELINE: report.baseline.runtime}, set(), {}, {}
         )
         if report.candidate:
             self.validation.runtimes[CANDIDATE] = report.candidate.runtime
@@ -123,8 +123,18 @@ class ReportDraft:
             reproduce=[
                 "modelwright run recipe.yaml    # the recipe.yaml beside this report",
             ],
-            notes=self._notes + self._store_notes(),
+            notes=self._notes + self._load_notes() + self._store_notes(),
         )
+
+    def _load_notes(self) -> list[str]:
+        busy = self.validation.busy if self.validation else {}
+        if not busy:
+            return []
+        shares = ", ".join(f"{share:.0%} during {key}" for key, share in busy.items())
+        return [
+            f"Other processes used much of the CPUs ({shares}): these figures, and comparisons by them, are "
+            "doubtful. Measure again on a quiet machine."
+        ]
 
     def _store_notes(self) -> list[str]:
         kept = sorted(self.validation.from_store) if self.validation else []

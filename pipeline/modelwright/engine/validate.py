@@ -20,13 +20,17 @@ PARITY = "parity"
 
 @dataclass(frozen=True)
 class Validated:
-    """Figures of the whole chain, parity of each step, what ran, and which figures were kept ones."""
+    """Figures of the whole chain, parity of each step, what ran, and which figures were kept ones.
+
+    `busy` is the share of the CPUs that other processes used during a metric of speed, where it was large.
+    """
 
     values: list[Value]
     parity: list[StepParity]
     runtimes: dict[str, dict[str, str]]
     from_store: set[str]
     records: dict[str, dict[str, int]]
+    busy: dict[str, float]
 
 
 def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: Listener) -> Validated:
@@ -55,6 +59,7 @@ def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: List
         {name: item.runtime for name, item in observed.items()},
         {key for item in observed.values() for key in item.from_store},
         _records(observed[CANDIDATE]),
+        measuring.busy,
     )
 
 

@@ -57,6 +57,11 @@ class Worker:
         self._received = b""
         self.command(json.dumps({"handler": handler, "payload": payload}))
 
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
     def command(self, text: str) -> None:
         """Send one line to the child."""
         assert self._process.stdin is not None

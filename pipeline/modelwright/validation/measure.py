@@ -17,6 +17,7 @@ from modelwright.api.target import Target
 from modelwright.digest import digest_json
 from modelwright.planning.hardware import fingerprint
 from modelwright.planning.key import core_versions, source_digest
+from modelwright.process import load
 from modelwright.process.worker import Message, Worker
 from modelwright.registry import Registry
 from modelwright.store.store import Store
@@ -47,7 +48,7 @@ class Measuring:
 
     Observations of quality are facts about a model's bytes, the data and the versions, so the store keeps
     them (`store` None: it does not), unless `before_keeping` raises. Speed and memory are always measured
-    afresh.
+    afresh. `busy` fills with metrics of speed during which other processes used a good share of the CPUs.
     """
 
     registry: Registry
@@ -58,6 +59,7 @@ class Measuring:
     store: Store | None = None
     say: Listener = lambda text: None
     before_keeping: Callable[[], None] = lambda: None
+    busy: dict[str, float] = field(default_factory=dict)
 
     def observe(self, models: Mapping[str, Model], metrics: Mapping[str, Metric]) -> dict[str, Observed]:
         """Observe every model with every metric that serves it, by model name."""
@@ -120,7 +122,9 @@ class Measuring:
             for worker in workers.values():
                 worker.command(NEXT)
                 worker.receive()
+            pids = [worker.pid for worker in workers.values()]
             for key in metrics:
+                before = load.read(pids)
                 turn = 0
                 running = list(workers)
                 while running:
@@ -137,8 +141,14 @@ class Measuring:
                             observed[name].rounds.setdefault(key, []).append(
                                 read_observation(folders[name], file)
                             )
+                self._note_load(key, load.others(before, load.read(pids)))
             for name, worker in workers.items():
                 observed[name].note(worker.result()["result"])
+
+    def _note_load(self, key: str, share: float | None) -> None:
+        if share is not None and share > load.QUIET_SHARE:
+            self.busy[key] = share
+            self.say(f"other processes used {share:.0%} of the CPUs while {key} was measured")
 
     def _worker(self, payload: dict[str, object], name: str) -> Worker:
         log = self.logs / "validation" / f"{name}.txt"
