@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 # Hessians of all layers of a large model do not fit; the texts run again for each part of them.
-HESSIAN_BYTES = 1 << 30
+HESSIAN_BYTES = 768 << 20
 CACHE = "past_key_values."
 Feed = dict[str, np.ndarray]
 
