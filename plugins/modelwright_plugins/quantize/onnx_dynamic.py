@@ -44,7 +44,7 @@ class QuantizeOnnxDynamic(
     reduce_range: bool | None = Field(
         None,
         description="7-bit weights; false: 8 bits, whose sums can saturate on x86 without VNNI; null: 8 bits "
-        "in ranges where they cannot.",
+        "in ranges where those of matrices cannot.",
     )
     operators: tuple[str, ...] = Field(
         ("MatMul", "Gemm", "Gather"), min_length=1, description="Operator types to quantize."
@@ -83,7 +83,13 @@ class QuantizeOnnxDynamic(
         from modelwright_plugins.format.onnx_graph import load_graph, save_graph
         from modelwright_plugins.quantize.calibration import text_batches
         from modelwright_plugins.quantize.embedding_rows import quantize_embeddings
-        from modelwright_plugins.quantize.onnx_nodes import constant_layers, matching, operators_of, prepared
+        from modelwright_plugins.quantize.onnx_nodes import (
+            constant_layers,
+            matching,
+            operators_of,
+            prepared,
+            transpose_gemm_weights,
+        )
         from modelwright_plugins.quantize.padding import embed_first_token_as_padding
         from modelwright_plugins.quantize.saturation import ranges_without_saturation
         from modelwright_plugins.quantize.smooth_quant import smooth
@@ -105,14 +111,16 @@ class QuantizeOnnxDynamic(
         ctx.record("passes", passes)
         operators = [operator for operator in self.operators if operator != "Gather"]
         if operators:
+            transpose_gemm_weights(graph)
             chosen = set(constant_layers(graph, operators)) - set(excluded)
-            ranges = ranges_without_saturation(graph, chosen, per_channel=self.per_channel, transposes=True)
+            ranges = ranges_without_saturation(graph, chosen, per_channel=self.per_channel)
             scratch = ctx.scratch("quantize")
             quantize_dynamic(
                 str(prepared(graph, scratch)),
                 str(scratch / "output.onnx"),
                 op_types_to_quantize=operators,
-                nodes_to_exclude=excluded,
+                # The quantizer turns Gemm into MatMul first, under such a name.
+                nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
                 per_channel=self.per_channel,
                 reduce_range=bool(self.reduce_range),
                 weight_type=QuantType.QInt8,

@@ -65,6 +65,28 @@ def constant_layers(model: ir.Model, operators: Sequence[str]) -> list[str]:
     ]
 
 
+def transpose_gemm_weights(model: ir.Model) -> None:
+    """Give each Gemm with a transposed constant weight [n, k] one of its own, [k, n].
+
+    The dynamic quantizer transposes them in place, after it has held the ranges given for them against their
+    shape, and once for each Gemm that shares one.
+    """
+    import numpy as np
+
+    from modelwright_plugins.format.onnx_graph import add_initializer
+
+    for node in model.graph:
+        value = node.inputs[1] if node.op_type == "Gemm" else None
+        tensor = value.const_value if value is not None else None
+        if value is None or tensor is None or node.attributes.get_int("transB", 0) != 1:
+            continue
+        weight = np.ascontiguousarray(tensor.numpy().T)
+        node.replace_input_with(1, add_initializer(model.graph, f"{node.name}_transposed", weight))
+        del node.attributes["transB"]
+        if not value.uses() and value.name in model.graph.initializers:
+            del model.graph.initializers[str(value.name)]
+
+
 def operators_of(model: ir.Model) -> dict[str, JsonValue]:
     """How often each operator occurs."""
     return dict(Counter(node.op_type for node in model.graph))

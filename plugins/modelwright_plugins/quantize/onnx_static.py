@@ -66,7 +66,7 @@ class QuantizeOnnxStatic(
     reduce_range: bool | None = Field(
         None,
         description="7-bit weights; false: 8 bits, whose sums can saturate on x86 without VNNI; null: 8 bits "
-        "in ranges where they cannot.",
+        "in ranges where those of matrices cannot.",
     )
     operators: tuple[Literal["MatMul", "Gemm", "Gather"], ...] = Field(
         ("MatMul", "Gemm", "Gather"), min_length=1, description="Operator types to quantize."

@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
 
 def ranges_without_saturation(
-    graph: ir.Model, nodes: Collection[str], *, per_channel: bool, transposes: bool = False
+    graph: ir.Model, nodes: Collection[str], *, per_channel: bool
 ) -> dict[str, list[dict[str, Any]]]:
     """The range of each two-dimensional constant weight of these nodes, as ONNX Runtime's quantizers take it.
 
-    The value of their option `TensorQuantOverrides`. `transposes` says that the quantizer transposes a Gemm's
-    weight first. x86 without VNNI adds two neighbouring products of uint8 and int8 in 16 bits, which saturate
-    beyond 32,767 (ONNX Runtime, Quantize ONNX models, "When to use reduce-range"). In these ranges 255 times
-    the two weights stays below, so that results are equal with and without VNNI. 7 bits (`reduce_range`)
-    guarantee the same and cost every channel half of its levels; its two largest weights are seldom
-    neighbours of one sign, so that most lose a few levels or none.
+    The value of their option `TensorQuantOverrides`. x86 without VNNI adds two neighbouring products of uint8
+    and int8 in 16 bits, which saturate beyond 32,767 (ONNX Runtime, Quantize ONNX models, "When to use
+    reduce-range"). In these ranges 255 times the two weights stays below, so that integer sums are equal with
+    and without VNNI. 7 bits (`reduce_range`) guarantee the same and cost every channel half of its levels;
+    its two largest weights are seldom neighbours of one sign, so that most lose a few levels or none.
+
+    Nothing is said of weights with more dimensions. Of one that is read both as it is and transposed, the
+    range is that of the last node.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for node in graph.graph:
@@ -35,7 +37,7 @@ def ranges_without_saturation(
         weight = tensor.numpy()
         limits = safe_limits(weight.T if transposed else weight)
         if per_channel:
-            axis = 0 if transposed and not transposes else 1
+            axis = 0 if transposed else 1
             found[str(value.name)] = [{"axis": axis, "rmin": -limit, "rmax": limit} for limit in limits]
         else:
             found[str(value.name)] = [{"rmin": -limits.max(), "rmax": limits.max()}]

@@ -13,6 +13,7 @@ from modelwright_plugins.format.onnx_graph import load_graph
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from modelwright_plugins.quantize.saturation import safe_limits
+from tests.plugins.onnx_outputs import cosines
 from tests.plugins.stage_context import FolderContext
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -78,6 +79,31 @@ def test_sums_of_products_cannot_saturate(
         assert max(map(neighbours, found)) <= BEARABLE
         # Seven bits would do it as well, and end at 64.
         assert np.mean([np.abs(weight.astype(int)).max() for weight in found]) > 90
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_layer_with_a_transposed_weight_is_quantized_without_others_before(
+    per_channel: bool, tiny_classifier_onnx: Model, tmp_path: Path
+) -> None:
+    graph = load_graph(tiny_classifier_onnx.path).graph
+    names = [str(node.name) for node in graph if node.op_type in ("MatMul", "Gemm")]
+    stage = QuantizeOnnxDynamic(per_channel=per_channel, exclude=tuple(names[:-1]))
+    quantized = FolderContext(tmp_path).apply(stage, tiny_classifier_onnx)
+    found = list(weights(quantized))
+    assert [weight.shape for weight in found] == [(32, 2)]
+    assert max(map(neighbours, found)) <= BEARABLE
+    assert cosines(tiny_classifier_onnx, quantized).min() > 0.99
+
+
+def test_an_excluded_layer_with_a_transposed_weight_stays_in_float(
+    tiny_classifier_onnx: Model, tmp_path: Path
+) -> None:
+    gemms = [node for node in load_graph(tiny_classifier_onnx.path).graph if node.op_type == "Gemm"]
+    assert gemms
+    stage = QuantizeOnnxDynamic(exclude=tuple(str(node.name) for node in gemms))
+    excluded = FolderContext(tmp_path / "excluded").apply(stage, tiny_classifier_onnx)
+    every = FolderContext(tmp_path / "every").apply(QuantizeOnnxDynamic(), tiny_classifier_onnx)
+    assert len(list(weights(excluded))) == len(list(weights(every))) - len(gemms)
 
 
 @pytest.mark.parametrize("stage", STAGES)
