@@ -17,7 +17,7 @@ def latency_gate(at: dict[str, int], **metric: object) -> dict[str, object]:
     gate = {"metric": "latency.p50", "at": at, "faster_by": 0.01}
     return {
         "validate": {
-            "metrics": {"latency": {"batch": [1, 16], "length": [32, 128], **metric}},
+            "metrics": {"latency": {"batch": [1, 16], "length": [16, 32], **metric}},
             "gates": {"g": gate},
         }
     }
@@ -47,8 +47,9 @@ EXPECTED = [
     ("gate without a condition", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk"}}}}, 2, ["a gate needs a condition"]),
     ("gate on an unknown metric", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "sise.disk", "at_most": 1}}}}, 2, ["measures no 'sise'", "did you mean 'size'?"]),
     ("gate on an unknown figure", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disc", "at_most": 1}}}}, 2, ["no figure 'disc'", "did you mean 'disk'?"]),
-    ("gate that fits several figures", latency_gate({"batch": 1}), 2, ["fits several figures of latency.p50; it has to name length", "batch: 1, 16; length: 32, 128", "at: {length: 32}", "toy.yaml"]),
-    ("gate at a place that is not measured", latency_gate({"batch": 1, "length": 64}), 2, ["latency.p50 at length 64, which is not measured", "length: 32, 128", "validate.metrics.latency.length"]),
+    ("gate that fits several figures", latency_gate({"batch": 1}), 2, ["fits several figures of latency.p50; it has to name length", "batch: 1, 16; length: 16, 32", "at: {length: 16}", "toy.yaml"]),
+    ("gate at a place that is not measured", latency_gate({"batch": 1, "length": 64}), 2, ["latency.p50 at length 64, which is not measured", "length: 16, 32", "validate.metrics.latency.length"]),
+    ("gate beyond the model's context", {"validate": {"metrics": {"latency": {"batch": [1], "length": [32, 128]}}, "gates": {"g": {"metric": "latency.p50", "at": {"length": 128}, "faster_by": 1.1}}}}, 2, ["latency.p50 at length 128, which is not measured", "length: 32\n"]),
     ("gate at an unknown axis", latency_gate({"bacth": 1, "length": 32}), 2, ["at bacth 1, and it is measured by batch and length", "did you mean 'batch'?"]),
     ("gate with a strange amount", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "rise_at_most": "a bit"}}}}, 2, ["give a share such as 2%"]),
     ("gate that lost its value", {"validate": {"metrics": {"size": {}}, "gates": {"speed": None}}}, 2, ["validate.gates.speed has no value", "toy.yaml", "~validate.gates.speed"]),

@@ -67,3 +67,5 @@ def test_a_report_says_which_figures_were_measured_on_a_busy_machine(bench: Benc
     assert "of the CPUs while latency was measured" in ended.out + ended.err
     [note] = [text for text in bench.last_report()["notes"] if "doubtful" in text]
     assert "% during latency" in note
+    assert bench.run("--no-bench").code == 0  # takes the figures, and what is doubtful in them
+    assert f"Of that run: {note}" in bench.last_report()["notes"]

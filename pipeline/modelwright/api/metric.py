@@ -117,10 +117,11 @@ class Metric(Component):
             if value is not None:
                 setattr(cls, key, value)
 
-    def grid(self) -> Mapping[str, Sequence[int]]:
-        """What figures are measured at, `{"batch": (1, 16), "length": (32, 128)}`; empty: not known before.
+    def grid(self, spec: ModelSpec) -> Mapping[str, Sequence[int | str]]:
+        """What figures of such a model are measured at, `{"batch": (1, 16), "length": (32, 128)}`.
 
-        A gate has to name one of each in its `at`, or the plan refuses it.
+        A gate's `at` has to name one of each axis that has several, or the plan refuses it. Empty where
+        that is not known before.
         """
         return {}
 

@@ -73,7 +73,7 @@ class ReportDraft:
         )
 
     def take_evidence(self, report: Report) -> None:
-        """Show the figures of an earlier run, saying so."""
+        """Show the figures and notes of an earlier run, saying so."""
         self.gates = report.gates
         self.validation = Validated(
             report.values, report.parity, {BASELINE: report.baseline.runtime}, set(), {}, {}
@@ -81,6 +81,7 @@ class ReportDraft:
         if report.candidate:
             self.validation.runtimes[CANDIDATE] = report.candidate.runtime
         self._notes.append(f"Nothing was measured in this run: run {report.run_id} did, on this hardware.")
+        self._notes += [f"Of that run: {note}" for note in report.notes if note not in self.plan.notes]
 
     @property
     def _candidate(self) -> Model | None:

@@ -12,6 +12,7 @@ from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.checks import check_data, check_joins, check_metrics
+from modelwright.planning.gate_places import check_gate_places
 from modelwright.planning.hardware import check_target
 from modelwright.planning.key import step_key
 from modelwright.planning.source import find_source
@@ -91,6 +92,7 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     check_joins(registry, recipe, spec)
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)
+    check_gate_places(recipe, spec)
     workspace.check()
     recipe.publisher.check(workspace.artifacts, recipe.name)
     format_ = registry.formats[spec.format]()

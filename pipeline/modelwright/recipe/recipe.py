@@ -184,41 +184,6 @@ def _check_gates(recipe: Recipe) -> None:
             )
         if gate.data is not None and gate.data not in recipe.datasets:
             raise _no_dataset(recipe, f"validate.gates.{key}.data", gate.data)
-        _check_place(recipe, key, gate.at, recipe.metrics[metric].grid())
-
-
-def _check_place(
-    recipe: Recipe, gate: str, at: Mapping[str, int | str], grid: Mapping[str, Sequence[int]]
-) -> None:
-    """A gate picks one figure of those on a metric's grid, where that is known."""
-    if not grid:
-        return
-    where = recipe.origin.of(f"validate.gates.{gate}")
-    metric = recipe.gates[gate].metric
-    places = "; ".join(f"{axis}: {', '.join(map(str, sorted(set(grid[axis]))))}" for axis in grid)
-    for axis, wanted in at.items():
-        if axis not in grid:
-            raise RecipeError(
-                f"The gate '{gate}' asks for {metric} at {axis} {wanted}, and it is measured by "
-                f"{' and '.join(grid)}.",
-                where=where,
-                accepted=places,
-                hint=did_you_mean(axis, grid),
-            )
-        if str(wanted) not in map(str, grid[axis]):
-            raise RecipeError(
-                f"The gate '{gate}' asks for {metric} at {axis} {wanted}, which is not measured.",
-                where=where,
-                accepted=places,
-                hint=f"or measure it: validate.metrics.{metric.partition('.')[0]}.{axis}",
-            )
-    if missing := [axis for axis in grid if axis not in at and len(set(grid[axis])) > 1]:
-        raise RecipeError(
-            f"The gate '{gate}' fits several figures of {metric}; it has to name {' and '.join(missing)}.",
-            where=where,
-            accepted=places,
-            hint=f"at: {{{', '.join(f'{axis}: {grid[axis][0]}' for axis in missing)}}}",
-        )
 
 
 def _check_data(recipe: Recipe, path: str, component: Component) -> None:

@@ -18,6 +18,11 @@ Count = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 Cell = tuple[int, int]
 
 
+def lengths_that_fit(lengths: Sequence[int], spec: ModelSpec, room: int = 0) -> tuple[int, ...]:
+    """The lengths that the model takes, with `room` tokens on top of each."""
+    return tuple(length for length in lengths if length + room <= spec.max_length)
+
+
 def cells_that_fit(
     batches: Sequence[int], lengths: Sequence[int], spec: ModelSpec, runner: Runner, room: int = 0
 ) -> list[Cell]:
@@ -29,8 +34,8 @@ def cells_that_fit(
     return [
         (batch, length)
         for batch in batches
-        for length in lengths
-        if length + room <= spec.max_length and (most is None or batch <= most)
+        for length in lengths_that_fit(lengths, spec, room)
+        if most is None or batch <= most
     ]
 
 

@@ -10,7 +10,14 @@ from pydantic import Field
 from modelwright.api.metric import Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model, ModelSpec
 from modelwright.api.runner import GenerationRunner, Runner
-from modelwright_plugins.metric.cells import Cell, Count, by_cell, cells_that_fit, require_a_length
+from modelwright_plugins.metric.cells import (
+    Cell,
+    Count,
+    by_cell,
+    cells_that_fit,
+    lengths_that_fit,
+    require_a_length,
+)
 from modelwright_plugins.metric.speed import milliseconds, speed_value
 
 WARM_UP = 1
@@ -42,9 +49,9 @@ class Decode(
     new_tokens: int = Field(32, ge=2, le=65_536, description="Steps that are timed per cell and round.")
     rounds: int = Field(5, ge=3, description="Turns each model takes.")
 
-    def grid(self) -> dict[str, tuple[int, ...]]:
-        """Every batch with every length."""
-        return {"batch": self.batch, "length": self.length}
+    def grid(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+        """Every batch with every length that fits the model."""
+        return {"batch": self.batch, "length": lengths_that_fit(self.length, spec, self._room)}
 
     def check(self, spec: ModelSpec) -> None:
         """At least one prompt has to fit the context with its new tokens."""

@@ -60,7 +60,7 @@ class GenerationParity(
     new_tokens: int = Field(64, ge=1, le=65_536, description="Tokens to generate after each.")
     batch: int = Field(4, ge=1, le=4096, description="Prompts per padded batch; 1 leaves padding out.")
 
-    def grid(self) -> dict[str, tuple[int, ...]]:
+    def grid(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         """One by one, and padded in a batch."""
         return {"batch": (1, self.batch)}
 

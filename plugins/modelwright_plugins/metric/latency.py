@@ -10,7 +10,13 @@ from pydantic import Field
 from modelwright.api.metric import Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model, ModelSpec
 from modelwright.api.runner import Inputs, Runner
-from modelwright_plugins.metric.cells import Count, by_cell, cells_that_fit, require_a_length
+from modelwright_plugins.metric.cells import (
+    Count,
+    by_cell,
+    cells_that_fit,
+    lengths_that_fit,
+    require_a_length,
+)
 from modelwright_plugins.metric.speed import repeated, speed_value
 
 
@@ -33,9 +39,9 @@ class Latency(Metric, name="latency", group="speed", figures=("p50", "p95")):
     seconds: float = Field(0.4, gt=0, description="Least time measured per cell and round.")
     least: int = Field(3, ge=1, description="Least runs per cell and round.")
 
-    def grid(self) -> dict[str, tuple[int, ...]]:
-        """Every batch with every length."""
-        return {"batch": self.batch, "length": self.length}
+    def grid(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+        """Every batch with every length that fits the model."""
+        return {"batch": self.batch, "length": lengths_that_fit(self.length, spec)}
 
     def check(self, spec: ModelSpec) -> None:
         """At least one length has to fit the model."""
