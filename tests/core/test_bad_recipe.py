@@ -38,7 +38,7 @@ EXPECTED = [
     ("formats that do not join", {"stages": {"a": {"use": "export.onnx"}}}, 2, ["takes torch, and the model gives bag", "a stage that takes bag"]),
     ("a package is missing", {"stages": {"a": {"use": "toy.rare"}}}, 4, ["needs not-installed-anywhere>=1", "pip install 'toy-plugin[rare]'"]),
     ("tag needed", {"stages": {"a": {"use": "toy.after_int8"}}}, 2, ["needs a model that is int8"]),
-    ("tag refused", {"stages": {"a": {"use": "toy.int8"}, "b": {"use": "toy.int8"}}}, 2, ["cannot follow a step that makes the model int8"]),
+    ("tag refused", {"stages": {"a": {"use": "toy.int8"}, "b": {"use": "toy.int8"}}}, 2, ["cannot follow a step that makes the model int8: it is in 8 bits already."]),
     ("after nothing", {"stages": {"a": {"use": "toy.scale"}, "b": {"use": "toy.scale", "after": "c"}}}, 2, ["no step 'c' to follow"]),
     ("after in a circle", {"stages": {"z": {"use": "toy.scale"}, "a": {"use": "toy.scale", "after": "b"}, "b": {"use": "toy.scale", "after": "a"}}}, 2, ["follow each other in a circle"]),
     ("unknown data set", {"stages": {"a": {"use": "toy.scale", "data": "dosc"}}}, 2, ["no data set 'dosc'", "did you mean 'docs'?"]),

@@ -32,6 +32,9 @@ needs_weights = pytest.mark.skipif(
     reason="the package with the demo's weights is not installed",
 )
 
+# The checkpoint takes 64 tokens.
+WITHIN_ITS_CONTEXT = "validate.gates.speed.at.length=32"
+
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
@@ -82,7 +85,7 @@ def test_every_option_of_every_group_goes_with_a_recipe(registry: Registry, opti
 
 
 def test_a_checkpoint_of_ones_own_plans(checkpoint: Path, tmp_path: Path):
-    overrides = ["model=local", f"model.path={checkpoint}"]
+    overrides = ["model=local", f"model.path={checkpoint}", WITHIN_ITS_CONTEXT]
     assert modelwright.plan("encoder-int8", overrides, artifacts=tmp_path).source.path == checkpoint
 
 
@@ -98,6 +101,7 @@ def test_a_gpu_target_ends_with_4_where_there_is_none(capsys):
 def test_the_call_in_the_readme_plans(checkpoint: Path, tmp_path: Path):
     readme = (ROOT / "README.md").read_text("utf-8")
     name, overrides = re.search(r'modelwright\.run\("([\w-]+)", (\[[^\]]*\])\)', readme).groups()
-    own = ["model=local", f"model.path={checkpoint}"]  # any checkpoint will do; the demo's may not be here
+    # Any checkpoint will do; the demo's may not be here.
+    own = ["model=local", f"model.path={checkpoint}", WITHIN_ITS_CONTEXT]
     plan = modelwright.plan(name, [*ast.literal_eval(overrides), *own], artifacts=tmp_path)
     assert plan.recipe.text.seed == 1

@@ -51,7 +51,7 @@ class FolderContext:
 
     def apply(self, stage: Stage, model: Model) -> Model:
         """Run a stage on a model and seal what it wrote, as the engine does."""
-        tags = tuple(sorted({*model.spec.tags, *stage.adds}))
+        tags = stage.tags_after(model.spec.tags)
         self._spec = model.spec.model_copy(update={"format": stage.gives, "tags": tags})
         stage.run(model, self)
         return self.model(self.out)

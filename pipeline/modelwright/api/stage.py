@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -39,10 +40,12 @@ class Stage(Component):
                 ...                       # read model.path, write the result into ctx.out
 
     `takes` and `gives` are names of formats; `tasks` are those of the models it can take. `needs` and
-    `refuses` are tags that the model must, or must not, carry; `adds` are put on the result. They check an
-    order and never make one. `fidelity` says what parity means after the step: `exact` and `approximate`
-    results are compared with the last retrained model (or the input), a `retrained` one is judged by its
-    task metric. `measures` marks a stage that decides by measuring, so that its result is kept per machine.
+    `refuses` are tags that the model must, or must not, carry, `refuses` with the reason of each where it is
+    a mapping; `adds` are put on the result and `drops` taken off it: what the step does not preserve. They
+    check an order and never make one. `fidelity` says what parity means after the step: `exact` and
+    `approximate` results are compared with the last retrained model (or the input), a `retrained` one is
+    judged by its task metric. `measures` marks a stage that decides by measuring, so that its result is kept
+    per machine.
 
     Heavy imports go inside `run`. A field named `data` (or ending in `_data`) names a data set of the
     recipe; the engine makes it readable through `ctx.data`.
@@ -52,8 +55,9 @@ class Stage(Component):
     gives: ClassVar[str] = ""
     fidelity: ClassVar[Fidelity] = "approximate"
     needs: ClassVar[tuple[str, ...]] = ()
-    refuses: ClassVar[tuple[str, ...]] = ()
+    refuses: ClassVar[Mapping[str, str]] = {}
     adds: ClassVar[tuple[str, ...]] = ()
+    drops: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[bool] = False
     tasks: ClassVar[tuple[Task, ...]] = TASKS
 
@@ -64,8 +68,9 @@ class Stage(Component):
         gives: str | None = None,
         fidelity: Fidelity | None = None,
         needs: tuple[str, ...] | None = None,
-        refuses: tuple[str, ...] | None = None,
+        refuses: tuple[str, ...] | Mapping[str, str] | None = None,
         adds: tuple[str, ...] | None = None,
+        drops: tuple[str, ...] | None = None,
         measures: bool | None = None,
         tasks: tuple[Task, ...] | None = None,
         **kwargs: Any,
@@ -76,8 +81,9 @@ class Stage(Component):
             "gives": gives,
             "fidelity": fidelity,
             "needs": needs,
-            "refuses": refuses,
+            "refuses": dict.fromkeys(refuses, "") if isinstance(refuses, tuple) else refuses,
             "adds": adds,
+            "drops": drops,
             "measures": measures,
             "tasks": tasks,
         }
@@ -92,6 +98,10 @@ class Stage(Component):
     def depends_on_machine(self) -> bool:
         """Whether these parameters make the result depend on this machine: its speed, its arithmetic."""
         return self.measures
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """The tags of the result of a model with these; for a stage whose parameters decide, overridden."""
+        return tuple(sorted({*tags} - {*self.drops} | {*self.adds}))
 
     def check(self, spec: ModelSpec) -> None:
         """Raise RecipeError when this stage cannot take such a model.

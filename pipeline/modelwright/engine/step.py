@@ -116,7 +116,7 @@ class WorkerContext:
     def spec(self) -> ModelSpec:
         """The spec of the result: the input's, with the stage's format and tags and what it described."""
         before = self._input.spec
-        tags = sorted({*before.tags, *self._stage.adds})
+        tags = self._stage.tags_after(before.tags)
         return ModelSpec.model_validate(
             {**before.model_dump(), "details": {}, **self._changes, "format": self._stage.gives, "tags": tags}
         )

@@ -12,9 +12,14 @@ from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry
 
 
-def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
-    """Each step takes what the one before gives, in format and tags, and its packages are there."""
+def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> list[str]:
+    """Each step takes what the one before gives, in format and tags, and its packages are there.
+
+    Returns a note for each tag that a step does not preserve.
+    """
     before = "the model"
+    left: dict[str, str] = {}  # the step that took a model out of a format
+    notes = []
     registry.formats.require(spec.format, recipe.origin.of("model.path"))
     for name, stage in recipe.stages.items():
         where = recipe.origin.of(f"stages.{name}.use")
@@ -23,7 +28,7 @@ def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
                 f"The step '{name}' ({stage.name}) takes {stage.takes}, and {before} gives {spec.format}.",
                 where=where,
                 accepted=f"a stage that takes {spec.format}: {_list(_taking(registry, spec))}",
-                hint=_bridge(registry, spec.format, stage.takes),
+                hint=_order(name, left.get(stage.takes)) or _bridge(registry, spec.format, stage.takes),
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
@@ -36,9 +41,17 @@ def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
             )
         _check_tags(name, stage, set(spec.tags), where)
         stage.check(spec)
-        tags = tuple(sorted({*spec.tags, *stage.adds}))
+        tags = stage.tags_after(spec.tags)
+        notes += [
+            f"The step '{name}' ({stage.name}) does not keep the model {tag}."
+            for tag in spec.tags
+            if tag not in tags
+        ]
+        if stage.gives != stage.takes:
+            left[stage.takes] = name
         spec, before = spec.model_copy(update={"format": stage.gives, "tags": tags}), f"the step '{name}'"
     registry.formats.require(spec.format, recipe.origin.of("stages"))
+    return notes
 
 
 def check_data(registry: Registry, recipe: Recipe) -> None:
@@ -79,7 +92,7 @@ def check_metrics(registry: Registry, recipe: Recipe, spec: ModelSpec) -> None:
 
 def _check_tags(name: str, stage: Stage, tags: set[str], where: str) -> None:
     lacking = [tag for tag in stage.needs if tag not in tags]
-    refused = [tag for tag in stage.refuses if tag in tags]
+    refused = {tag: why for tag, why in stage.refuses.items() if tag in tags}
     if lacking:
         raise RecipeError(
             f"The step '{name}' ({stage.name}) needs a model that is {_list(lacking)}.",
@@ -88,7 +101,8 @@ def _check_tags(name: str, stage: Stage, tags: set[str], where: str) -> None:
         )
     if refused:
         raise RecipeError(
-            f"The step '{name}' ({stage.name}) cannot follow a step that makes the model {_list(refused)}.",
+            f"The step '{name}' ({stage.name}) cannot follow a step that makes the model {_list(refused)}"
+            f"{''.join(f': {why}' for why in refused.values() if why)}.",
             where=where,
             hint="move it before that step, or remove one of the two",
         )
@@ -100,6 +114,10 @@ def _taking(registry: Registry, spec: ModelSpec) -> list[str]:
         for name in registry.stages
         if registry.stages[name].takes == spec.format and spec.task in registry.stages[name].tasks
     ]
+
+
+def _order(name: str, left: str | None) -> str | None:
+    return f"put '{name}' before '{left}'" if left else None
 
 
 def _bridge(registry: Registry, have: str, want: str) -> str | None:

@@ -36,7 +36,8 @@ def _check_place(recipe: Recipe, key: str, axes: Mapping[str, list[str]]) -> Non
                 f"The gate '{key}' asks for {gate.metric} at {axis} {wanted}, which is not measured.",
                 where=where,
                 accepted=places,
-                hint=f"or measure it: validate.metrics.{gate.metric.partition('.')[0]}.{axis}",
+                hint=f"or measure it, within what the model takes: "
+                f"validate.metrics.{gate.metric.partition('.')[0]}.{axis}",
             )
     if missing := [axis for axis, values in axes.items() if axis not in gate.at and len(values) > 1]:
         raise RecipeError(

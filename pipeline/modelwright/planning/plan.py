@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
@@ -89,7 +89,7 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     target = recipe.text.target.resolved()
     check_target(target, recipe.origin.of("target.device"))
     path, spec, own_spec = find_source(registry, recipe)
-    check_joins(registry, recipe, spec)
+    notes = check_joins(registry, recipe, spec)
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)
     check_gate_places(recipe, spec)
@@ -102,8 +102,10 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     source = Model(path, spec, digest_folder(path))
     baseline = Model(path, own_spec, source.digest)
     steps = _steps(registry, recipe, workspace, source, data, target, footprints)
+    if spec.trust_remote_code:
+        notes.append("The checkpoint's own code was trusted and run (model.trust_remote_code).")
     _check_room(recipe, steps, workspace)
-    return Plan(recipe, registry, workspace, target, source, baseline, size, data, steps, _notes(spec))
+    return Plan(recipe, registry, workspace, target, source, baseline, size, data, steps, tuple(notes))
 
 
 def _changed(what: str, where: object) -> RecipeError:
@@ -178,9 +180,3 @@ def _key(
     named = {name: data[name] for name in stage.data_names()}
     distribution = registry.stages.distribution(stage.name)
     return step_key(stage, distribution, digest, named, target, recipe.text.seed)
-
-
-def _notes(spec: ModelSpec) -> tuple[str, ...]:
-    if spec.trust_remote_code:
-        return ("The checkpoint's own code was trusted and run (model.trust_remote_code).",)
-    return ()

@@ -34,7 +34,7 @@ def find_bridge(registry: Registry, stage: type[Stage]) -> dict[str, dict[str, A
         seen.add((format_, tags))
         for step in usable:
             if step is not stage and _takes(step, format_, tags):
-                waiting.append((step.gives, tags | set(step.adds), (*chain, step.name)))
+                waiting.append((step.gives, frozenset(step().tags_after(tags)), (*chain, step.name)))
     wanted = ", ".join((stage.takes, *stage.needs))
     raise RecipeError(
         f"No chain of built-in stages makes what '{stage.name}' takes: {wanted}.",

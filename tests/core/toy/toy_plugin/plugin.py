@@ -11,4 +11,12 @@ def modelwright_formats():
 
 @hookimpl
 def modelwright_stages():
-    yield from (stages.Scale, stages.Retrain, stages.Seal, stages.NeedsInt8, stages.Broken, stages.Rare)
+    yield from (
+        stages.Scale,
+        stages.Retrain,
+        stages.Seal,
+        stages.NeedsInt8,
+        stages.Unseal,
+        stages.Broken,
+        stages.Rare,
+    )

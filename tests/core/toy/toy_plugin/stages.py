@@ -36,12 +36,16 @@ class Retrain(Scale, name="toy.retrain", fidelity="retrained"):
     """The same, said to be retrained."""
 
 
-class Seal(Scale, name="toy.int8", adds=("int8",), refuses=("int8",)):
+class Seal(Scale, name="toy.int8", adds=("int8",), refuses={"int8": "it is in 8 bits already"}):
     """Marks its result."""
 
 
 class NeedsInt8(Scale, name="toy.after_int8", needs=("int8",)):
     """Runs only after it."""
+
+
+class Unseal(Scale, name="toy.float", drops=("int8",)):
+    """Loses the mark."""
 
 
 class Broken(Stage, name="toy.broken", takes="bag", gives="bag"):
