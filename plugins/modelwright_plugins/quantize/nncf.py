@@ -135,7 +135,7 @@ class QuantizeNNCF(
 
     def _batches(self, model: Model, graph: openvino.Model, ctx: StageContext, split: Split) -> list[Inputs]:
         """Texts one by one, so that no padding enters the ranges, with the inputs that the graph has."""
-        from modelwright_plugins.quantize.calibration import text_batches
+        from modelwright_plugins.text.calibration import text_batches
 
         count = self.samples if split == "calibration" else self.validation_samples
         wanted = [port.any_name for port in graph.inputs]

@@ -142,7 +142,7 @@ class QuantizeNNCFWeightOnly(
         """Texts one by one, as the graph's inputs: those of prompts, or those of an encoder."""
         import numpy as np
 
-        from modelwright_plugins.quantize.calibration import text_batches
+        from modelwright_plugins.text.calibration import text_batches
         from modelwright_plugins.text.prompts import PromptTokenizer
 
         assert self.data is not None

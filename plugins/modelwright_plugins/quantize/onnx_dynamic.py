@@ -81,7 +81,6 @@ class QuantizeOnnxDynamic(
 
         from modelwright_plugins.format.onnx import GRAPH_FILE
         from modelwright_plugins.format.onnx_graph import load_graph, save_graph
-        from modelwright_plugins.quantize.calibration import text_batches
         from modelwright_plugins.quantize.embedding_rows import quantize_embeddings
         from modelwright_plugins.quantize.onnx_nodes import (
             constant_layers,
@@ -94,6 +93,7 @@ class QuantizeOnnxDynamic(
         from modelwright_plugins.quantize.saturation import ranges_without_saturation
         from modelwright_plugins.quantize.smooth_quant import smooth
         from modelwright_plugins.quantize.weight_clipping import clip_weights
+        from modelwright_plugins.text.calibration import text_batches
 
         copy_companions(model.path, ctx.out)
         graph = load_graph(model.path)

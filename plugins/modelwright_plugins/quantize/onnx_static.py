@@ -94,11 +94,11 @@ class QuantizeOnnxStatic(
     def run(self, model: Model, ctx: StageContext) -> None:
         """Smooth, calibrate, quantize, measure each layer, save."""
         from modelwright_plugins.format.onnx_graph import load_graph, save_graph
-        from modelwright_plugins.quantize.calibration import text_batches
         from modelwright_plugins.quantize.embedding_rows import quantize_embeddings
         from modelwright_plugins.quantize.onnx_nodes import matching, operators_of
         from modelwright_plugins.quantize.onnx_sensitivity import Switchboard, quantized_layers, restore
         from modelwright_plugins.quantize.smooth_quant import smooth
+        from modelwright_plugins.text.calibration import text_batches
 
         copy_companions(model.path, ctx.out)
         graph = load_graph(model.path)

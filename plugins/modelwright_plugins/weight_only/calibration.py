@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelwright.api.context import StageContext
-from modelwright.api.dataset import Split, text_of
+from modelwright.api.dataset import Split
 from modelwright.api.model import GenerationSpec, Model
 from modelwright.api.runner import Inputs
-from modelwright.errors import RecipeError, StageError
+from modelwright.errors import StageError
+from modelwright_plugins.text.calibration import calibration_batches
 from modelwright_plugins.weight_only.layers import Layer
 
 if TYPE_CHECKING:
@@ -30,15 +30,9 @@ def calibration_feeds(
 ) -> list[Feed]:
     """Inputs of a graph for up to `samples` pieces of a split, one by one and unpadded.
 
-    For a model that generates, a piece is `length` tokens of the texts run together, chosen by the seed; for
-    others, a text. Caches are empty. Raises RecipeError where a split has no text, or less than one piece.
+    Pieces are those of `calibration_batches`; caches are empty.
     """
-    from modelwright_plugins.quantize.calibration import text_batches
-
-    if model.spec.task == "generate":
-        batches = _windows(model, ctx, data, split, samples, min(length, model.spec.max_length))
-    else:
-        batches = text_batches(model, ctx, data, split, samples)
+    batches = calibration_batches(model, ctx, data, split, samples, length)
     width = _head_width(graph, model.spec.generation)
     return [_feed(graph, batch, width) for batch in batches]
 
@@ -77,32 +71,6 @@ def _parts(widths: dict[str, int]) -> list[list[str]]:
         parts[-1].append(name)
         room -= 8 * width**2
     return parts
-
-
-def _windows(
-    model: Model, ctx: StageContext, data: str, split: Split, samples: int, length: int
-) -> list[Inputs]:
-    from modelwright_plugins.text.prompts import PromptTokenizer
-
-    assert model.spec.generation is not None, "a model of task generate says how it generates"
-    prompts = PromptTokenizer(model.path, model.spec.generation)
-    texts = [text for record in ctx.data(data, split) if (text := text_of(record))]
-    random.Random(ctx.seed).shuffle(texts)
-    tokens: list[int] = []
-    for text in texts:
-        if len(tokens) >= samples * length:
-            break
-        tokens += [*prompts.encode([text])[0], *model.spec.generation.end[:1]]
-    count = min(samples, len(tokens) // length)
-    if not count:
-        raise RecipeError(
-            f"The {split} split of '{data}' has {len(tokens):,} tokens, fewer than one piece of {length:,}.",
-            where=ctx.where("data"),
-            hint="more texts, or a smaller length",
-        )
-    if count < samples:
-        ctx.log.warning("%d pieces in the %s split, fewer than the %d asked for", count, split, samples)
-    return [prompts.batch([tokens[start : start + length]]) for start in range(0, count * length, length)]
 
 
 def _head_width(graph: ir.Model, generation: GenerationSpec | None) -> int:
