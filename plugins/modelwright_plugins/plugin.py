@@ -43,6 +43,9 @@ from modelwright_plugins.metric.retrieval import Retrieval
 from modelwright_plugins.metric.similarity import Similarity
 from modelwright_plugins.metric.size import Size
 from modelwright_plugins.metric.throughput import Throughput
+from modelwright_plugins.prune.magnitude import PruneMagnitude
+from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
+from modelwright_plugins.prune.wanda import PruneWanda
 from modelwright_plugins.publish.local import Local
 from modelwright_plugins.quantize.nncf import QuantizeNNCF
 from modelwright_plugins.quantize.nncf_weight_only import QuantizeNNCFWeightOnly
@@ -72,6 +75,9 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield ExportLlama2c
     yield ExportOnnx
     yield ExportOpenVINO
+    yield PruneMagnitude
+    yield PruneSparseGPT
+    yield PruneWanda
     yield QuantizeNNCF
     yield QuantizeNNCFWeightOnly
     yield QuantizeOnnxDynamic

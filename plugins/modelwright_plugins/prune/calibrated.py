@@ -1,0 +1,71 @@
+"""Pruning block by block, judged by what calibration data make of the weights."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from modelwright.api.context import StageContext
+from modelwright.api.dataset import Split
+from modelwright.api.model import Model, ModelSize
+from modelwright.api.stage import Footprint
+from modelwright_plugins.prune.unstructured import UnstructuredPruning, sparsity_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from modelwright_plugins.blockwise.statistics import Kind
+
+
+class CalibratedPruning(UnstructuredPruning):
+    """The calibration data, and the walk from block to block."""
+
+    statistics: ClassVar[Kind] = "energy"
+
+    data: str = Field(description="The data set to calibrate on.")
+    split: Split = Field("calibration", description="The split of it.")
+    samples: int = Field(128, ge=1, description="Pieces of it: windows of tokens, or texts of an encoder.")
+    length: int = Field(512, ge=8, description="Tokens of a window, for a model that generates.")
+
+    @abstractmethod
+    def prune(self, weight: torch.Tensor, statistics: torch.Tensor, ctx: StageContext) -> float:
+        """Prune [outputs, inputs] in place; the relative squared error of its outputs on calibration data.
+
+        Zeros stay zeros.
+        """
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """The checkpoint, a block of it in float32, its statistics and activations."""
+        from modelwright_plugins.blockwise.footprint import blockwise_footprint
+
+        return blockwise_footprint(size, self.samples * self.length, self.statistics)
+
+    def run(self, model: Model, ctx: StageContext) -> None:
+        """Calibrate and prune each block, then save."""
+        from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
+        from modelwright_plugins.blockwise.statistics import input_statistics
+        from modelwright_plugins.blockwise.walk import walk
+        from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
+        from modelwright_plugins.text.calibration import calibration_batches
+
+        copy_with_fast_tokenizer(model, ctx.out)
+        batches = calibration_batches(model, ctx, self.data, self.split, self.samples, self.length)
+        network = load_checkpoint(model)
+        prefix, blocks = blocks_of(network)
+        every = {matrix.name: matrix for matrix in matrices_of(blocks, prefix)}
+        where = (ctx.where("include"), ctx.where("exclude"))
+        names = chosen([*every], self.include, self.exclude, where)
+        self.require_groups([every[name] for name in names], ctx)
+        before = {name: sparsity_of(every[name]) for name in names}
+        errors: dict[str, float] = {}
+        for number, block in enumerate(walk(network, batches)):
+            ctx.progress(number, len(blocks), block.name)
+            matrices = [matrix for matrix in block.matrices if matrix.name in before]
+            found = input_statistics(block, matrices, self.statistics) if matrices else {}
+            for matrix in matrices:
+                errors[matrix.name] = self.prune(matrix.weight, found[matrix.name], ctx)
+        network.save_pretrained(ctx.out)
+        self.report(ctx, network, before, [every[name] for name in names], error=errors)
