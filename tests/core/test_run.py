@@ -200,6 +200,28 @@ def test_parity_after_each_step_starts_anew_where_one_is_retrained(bench: Bench)
     ]
 
 
+def test_what_each_step_left_of_a_gated_figure_is_told(bench: Bench):
+    gate = {"metric": "retrieval.mrr", "drop_at_most": "50%"}
+    validate = {
+        "metrics": {"retrieval": {"data": "docs", "queries": 20}, "size": {}},
+        "gates": {"kept": gate, "small": {"metric": "size.disk", "rise_at_most": "900%"}},
+    }
+    bench.write(validate=validate)
+    assert bench.run().code == 0
+    recovery = bench.last_report()["recovery"]
+    assert [(part["step"], part["stage"]) for part in recovery] == [
+        ("double", "toy.scale"),
+        ("halve", "toy.scale"),
+    ]
+    for part in recovery:
+        [value] = part["values"]
+        assert value["name"] == "retrieval.mrr"
+        assert value["baseline"]["value"] == value["candidate"]["value"] > 0
+    bench.write(validate=validate, stages={"only": {"use": "toy.scale"}})
+    assert bench.run().code == 0
+    assert bench.last_report()["recovery"] == []  # what one step left is the figure of the whole chain
+
+
 def test_orchestration_is_a_small_part_of_a_run(bench: Bench):
     bench.write(stages={"slow": {"use": "toy.scale", "seconds": 4.0}})
     assert bench.run().code == 0

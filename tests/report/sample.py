@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sample_values import cost, exactly, interval, latency, parity, quality, throughput
+from sample_values import cost, exactly, interval, latency, parity, quality, recovery, throughput
 
 from modelwright.api.metric import Interval, Value
 from modelwright.api.model import ModelSpec
@@ -203,6 +203,10 @@ def released(**changes: Any) -> Report:
         "gates": GATES,
         "values": VALUES,
         "steps": STEPS,
+        "recovery": [
+            recovery("prune", "prune.structured", quality("retrieval.mrr", 0.494, 0.379, -0.27, -0.2)),
+            recovery("distill", "distill.embeddings", quality("retrieval.mrr", 0.494, 0.481, -0.045, -0.01)),
+        ],
         "parity": [parity("export", 0.9999997, 0.9999991, 3.1e-6), parity("quantize", 0.9935, 0.986, 0.0721)],
         "fused_operators": {"Attention": 6, "SkipLayerNormalization": 12, "BiasGelu": 6},
         "data": [
@@ -247,6 +251,7 @@ def failed(**changes: Any) -> Report:
         "gates": [],
         "values": [],
         "parity": [],
+        "recovery": [],
         "steps": STEPS[:1],
         "fused_operators": {},
         "notes": [],

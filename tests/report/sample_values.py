@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from modelwright.api.metric import Direction, Interval, Value
-from modelwright.report.model import StepParity
+from modelwright.report.model import StepParity, StepRecovery
 
 SPEED_PROTOCOL: dict[str, JsonValue] = {"rounds": 5, "warmup": 3, "repeats": 40, "threads": 2, "seed": 0}
 QUALITY_PROTOCOL: dict[str, JsonValue] = {"queries": 1000, "max_length": 256, "seed": 0, "bootstrap": 2000}
@@ -93,3 +93,7 @@ def parity(step: str, mean: float, least: float, error: float) -> StepParity:
         one("max_error", error, "lower"),
     ]
     return StepParity(step=step, reference="the input", values=values)
+
+
+def recovery(step: str, stage: str, value: Value) -> StepRecovery:
+    return StepRecovery(step=step, stage=stage, values=[value])

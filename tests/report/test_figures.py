@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sample import released
-from sample_values import exactly, interval, latency
+from sample_values import exactly, interval, latency, quality
 
 from modelwright.api.metric import Direction, Interval, Value
 from modelwright.report import figures
@@ -98,3 +98,14 @@ def test_a_figure_without_a_baseline_leads_only_when_a_gate_asks_about_it() -> N
     gate = released().gates[0].model_copy(update={"metric": "parity.cosine_mean"})
     assert figures.headline([lonely], []) == []
     assert figures.headline([lonely], [gate]) == [lonely]
+
+
+def test_what_is_kept_is_a_share_of_the_baseline_or_its_inverse() -> None:
+    found = figures.kept(quality("retrieval.mrr", 0.5, 0.45, -0.12, -0.08))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.9, 0.88, 0.92))
+    worse = quality("perplexity.value", 20.0, 25.0, 0.2, 0.3).model_copy(update={"better": "lower"})
+    found = figures.kept(worse)
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.8, 1 / 1.3, 1 / 1.2))
+    assert figures.kept(worse.model_copy(update={"baseline": None})) is None

@@ -180,3 +180,11 @@ def _tags(page: Element) -> list[str]:
         if isinstance(child, Element):
             found += [child.tag, *_tags(child)]
     return found
+
+
+def test_what_each_step_lost_and_won_back_is_drawn() -> None:
+    text = render_html(released())
+    assert "Lost and won back" in text
+    assert "Retrieval MRR, docs: share of the baseline kept" in text
+    assert "baseline 100\u202f%, prune 76.7\u202f%, distill 97.4\u202f%" in text
+    assert "Lost and won back" not in render_html(released(recovery=[]))

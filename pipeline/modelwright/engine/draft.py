@@ -76,7 +76,7 @@ class ReportDraft:
         """Show the figures and notes of an earlier run, saying so."""
         self.gates = report.gates
         self.validation = Validated(
-            report.values, report.parity, {BASELINE: report.baseline.runtime}, set(), {}, {}
+            report.values, report.parity, report.recovery, {BASELINE: report.baseline.runtime}, set(), {}, {}
         )
         if report.candidate:
             self.validation.runtimes[CANDIDATE] = report.candidate.runtime
@@ -108,6 +108,7 @@ class ReportDraft:
             values=validation.values if validation else [],
             steps=self.steps,
             parity=validation.parity if validation else [],
+            recovery=validation.recovery if validation else [],
             fused_operators=self._fused(candidate),
             data=self._data(),
             environment=Environment(

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelwright.api.metric import Metric, Value
+from modelwright.api.metric import Value
 from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
+from modelwright.engine.recovery import step_recovery
 from modelwright.planning.plan import Plan
-from modelwright.report.model import StepParity
-from modelwright.validation.measure import Measuring, Observed
+from modelwright.report.model import StepParity, StepRecovery
+from modelwright.validation.measure import Measuring, Observed, compared
 
 BASELINE = "baseline"
 CANDIDATE = "candidate"
@@ -20,13 +21,14 @@ PARITY = "parity"
 
 @dataclass(frozen=True)
 class Validated:
-    """Figures of the whole chain, parity of each step, what ran, and which figures were kept ones.
+    """Figures of the whole chain and of each step, what ran, and which figures were kept ones.
 
     `busy` is the share of the CPUs that other processes used during a metric of speed, where it was large.
     """
 
     values: list[Value]
     parity: list[StepParity]
+    recovery: list[StepRecovery]
     runtimes: dict[str, dict[str, str]]
     from_store: set[str]
     records: dict[str, dict[str, int]]
@@ -51,11 +53,12 @@ def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: List
     values = [
         value
         for key, metric in metrics.items()
-        for value in _compare(metric, key, observed[BASELINE], observed[CANDIDATE], plan.recipe.text.seed)
+        for value in compared(metric, key, observed[BASELINE], observed[CANDIDATE], plan.recipe.text.seed)
     ]
     return Validated(
         values,
         _step_parity(plan, models, measuring),
+        step_recovery(plan, models, measuring),
         {name: item.runtime for name, item in observed.items()},
         {key for item in observed.values() for key in item.from_store},
         _records(observed[CANDIDATE]),
@@ -69,12 +72,6 @@ def _records(observed: Observed) -> dict[str, dict[str, int]]:
     for (name, split), count in observed.records.items():
         counts.setdefault(name, {})[split] = count
     return counts
-
-
-def _compare(metric: Metric, key: str, baseline: Observed, candidate: Observed, seed: int) -> list[Value]:
-    if not baseline.rounds.get(key) or not candidate.rounds.get(key):
-        return []  # a metric that observed nothing has measured nothing, and its gates are closed
-    return metric.compare(baseline.rounds[key], candidate.rounds[key], seed)
 
 
 def _step_parity(plan: Plan, models: Mapping[str, Model], measuring: Measuring) -> list[StepParity]:
@@ -93,6 +90,6 @@ def _step_parity(plan: Plan, models: Mapping[str, Model], measuring: Measuring) 
             reference, reference_name = model, step.name
             continue
         pair = measuring.observe({BASELINE: reference, step.name: model}, {PARITY: metric})
-        values = _compare(metric, PARITY, pair[BASELINE], pair[step.name], plan.recipe.text.seed)
+        values = compared(metric, PARITY, pair[BASELINE], pair[step.name], plan.recipe.text.seed)
         parity.append(StepParity(step=step.name, reference=reference_name, values=values))
     return parity

@@ -89,6 +89,19 @@ def change(value: Value) -> Shown | None:
     return Shown(_signed(scale.text(found.value), found.value), _ends(low, high, found))
 
 
+def kept(value: Value) -> Interval | None:
+    """The share of the baseline's figure that is left, of a figure that is better lower its inverse."""
+    if value.baseline is None or not value.baseline.value or not value.candidate.value:
+        return None
+    share = value.candidate.value / value.baseline.value
+    low = high = share
+    if value.difference is not None:
+        low, high = 1 + value.difference.low, 1 + value.difference.high
+    if value.better == "lower":
+        share, low, high = 1 / share, 1 / high if high > 0 else math.inf, 1 / low if low > 0 else math.inf
+    return Interval(value=share, low=low, high=high)
+
+
 def meaning(value: Value) -> str:
     """What the change means, as far as its interval tells: `better`, `worse`, `equal`, `no clear change`."""
     if value.ratio is not None:

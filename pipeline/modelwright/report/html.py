@@ -35,6 +35,7 @@ def render_html(report: Report) -> str:
             groups=[(group, found) for group in figures.GROUPS if (found := _of_group(report, group))],
             protocols=_protocols(report.values),
             charts=[(title, Markup(svg)) for title, svg in _value_charts(report.values, numbers)],
+            recovery_charts=[(title, Markup(svg)) for title, svg in _recovery_charts(report, numbers)],
             time_chart=Markup(_time_chart(report)),
             parity_columns=list(dict.fromkeys(value.name for part in report.parity for value in part.values)),
             curve=_curve_drawer(numbers),
@@ -113,6 +114,20 @@ def _value_charts(values: list[Value], numbers: Iterator[int]) -> Iterator[tuple
                 title = ", ".join(filter(None, (figures.title(name), direction)))
                 groups = [charts.BarGroup(_heading(value), list(_bars(value))) for value in compared]
                 yield title, charts.bar_chart(f"chart-{next(numbers)}", title, groups)
+
+
+def _recovery_charts(report: Report, numbers: Iterator[int]) -> Iterator[tuple[str, str]]:
+    """A chart for each figure that was taken after every step: the share of the baseline's that is left."""
+    for name in dict.fromkeys(figures.label(value) for part in report.recovery for value in part.values):
+        bars = [charts.Bar("baseline", 1.0, 1.0, 1.0, "100\u202f%", "baseline")]
+        for part in report.recovery:
+            for value in part.values:
+                share = figures.kept(value) if figures.label(value) == name else None
+                if share is not None:
+                    text = units.quantity(share.value, "%")
+                    bars.append(charts.Bar(part.step, share.value, share.low, share.high, text, "candidate"))
+        title = f"{name}: share of the baseline kept"
+        yield title, charts.bar_chart(f"chart-{next(numbers)}", title, [charts.BarGroup("", bars)])
 
 
 def _curves(ident: str, title: str, panel: curves.Panel, value: Value) -> str:

@@ -120,6 +120,8 @@ def _details(report: Report) -> Iterable[str]:
         yield _folded("Steps", _steps(report))
     if report.parity:
         yield _folded("Parity of each step", _parity(report))
+    if report.recovery:
+        yield _folded("Lost and won back", _recovery(report))
     environment = report.environment
     named = {**environment.hardware, **environment.software, **environment.target}
     lines = [f"- {plain(note)}" for note in report.notes]
@@ -151,6 +153,21 @@ def _parity(report: Report) -> str:
         rows.append([plain(part.step), plain(part.reference), *(found.get(name, "–") for name in names)])
     columns = ["Step", "Against", *(plain(figures.short_title(name)) for name in names)]
     return table(columns, rows, range(2, len(columns)))
+
+
+def _recovery(report: Report) -> str:
+    rows = [
+        (
+            plain(part.step),
+            plain(figures.label(value)),
+            shown_text(figures.of_value(value, "baseline")),
+            shown_text(figures.of_value(value, "candidate")),
+            shown_text(figures.change(value)),
+        )
+        for part in report.recovery
+        for value in part.values
+    ]
+    return table(("After", "Figure", "Baseline", "Then", "Change"), rows, (2, 3, 4))
 
 
 def _steps(report: Report) -> str:

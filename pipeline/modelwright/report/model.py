@@ -74,6 +74,14 @@ class StepParity(Part):
     values: list[Value]
 
 
+class StepRecovery(Part):
+    """The figures that gates hold against the baseline, as a step that changes the model left them."""
+
+    step: str
+    stage: str
+    values: list[Value]
+
+
 class DataSummary(Part):
     """A data set that was used: where from, what digest, how many records of each split."""
 
@@ -122,6 +130,7 @@ class Report(Part):
     values: list[Value] = []
     steps: list[StepResult] = []
     parity: list[StepParity] = []
+    recovery: list[StepRecovery] = []
     fused_operators: dict[str, int] = {}
     data: list[DataSummary] = []
     environment: Environment

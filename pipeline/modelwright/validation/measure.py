@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.api.dataset import Dataset
-from modelwright.api.metric import Metric, Observation
+from modelwright.api.metric import Metric, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.digest import digest_json
@@ -40,6 +40,13 @@ class Observed:
         """Take over what a worker said it ran and read."""
         self.runtime.update(result["runtime"])
         self.records.update({(name, split): count for name, split, count in result["records"]})
+
+
+def compared(metric: Metric, key: str, baseline: Observed, candidate: Observed, seed: int) -> list[Value]:
+    """The figures of a metric, called `key`; none where it observed nothing of one of the two."""
+    if not baseline.rounds.get(key) or not candidate.rounds.get(key):
+        return []
+    return metric.compare(baseline.rounds[key], candidate.rounds[key], seed)
 
 
 @dataclass(frozen=True)
