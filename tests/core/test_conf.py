@@ -66,6 +66,8 @@ def test_a_recipe_composes_and_its_gates_judge_figures_it_measures(registry: Reg
 def test_a_recipe_plans(name: str, tmp_path: Path):
     if "gguf" in name:
         pytest.importorskip("gguf", reason="needs the gguf extra")
+    if name == "lm-nf4":
+        pytest.importorskip("bitsandbytes", reason="needs the bitsandbytes extra")
     plan = modelwright.plan(name, artifacts=tmp_path)
     assert [step.name for step in plan.steps] == list(plan.recipe.stages)
 

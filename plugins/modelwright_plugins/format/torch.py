@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from modelwright_plugins.text.tokenize import TOKENIZER_FILE, TextTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.utils.quantization_config import QuantizationConfigMixin
 
 log = logging.getLogger(__name__)
 
@@ -124,19 +127,25 @@ def _check_tokenizer(path: Path) -> None:
 
 
 def load_checkpoint(
-    model: Model, dtype: str | None = None, device_map: str | None = None, read_from: Path | None = None
+    model: Model,
+    dtype: str | None = None,
+    device_map: str | None = None,
+    read_from: Path | None = None,
+    quantization: QuantizationConfigMixin | None = None,
 ) -> PreTrainedModel:
     """Load a checkpoint for inference: safetensors only, its own code only if the recipe trusted it.
 
     `dtype` is a torch dtype's name and defaults to the model's own; `device_map` goes to accelerate;
-    `read_from` is a folder with the same checkpoint in other bytes. Raises RecipeError where transformers
-    does not load it.
+    `read_from` is a folder with the same checkpoint in other bytes; `quantization` is what weights are
+    quantized with as they are loaded. Raises RecipeError where transformers does not load it.
     """
     import torch
     import transformers
 
     factory = getattr(transformers, AUTO_CLASSES[model.spec.task])
-    try:
+    # None is no way to leave it out: it would hide what config.json says.
+    settings = {"quantization_config": quantization} if quantization is not None else {}
+    with _refusals_explained(model):
         loaded: PreTrainedModel = factory.from_pretrained(
             read_from or model.path,
             dtype=getattr(torch, dtype or model.spec.dtype),
@@ -144,8 +153,34 @@ def load_checkpoint(
             use_safetensors=True,
             trust_remote_code=model.spec.trust_remote_code,
             local_files_only=True,
+            **settings,
         )
-    # What a configuration's values lead to in the model's own code.
+    return loaded.eval()
+
+
+def load_skeleton(model: Model) -> PreTrainedModel:
+    """A checkpoint's modules by its configuration, without weights: on the device `meta`.
+
+    Raises RecipeError where transformers does not make it.
+    """
+    import torch
+    import transformers
+
+    factory = getattr(transformers, AUTO_CLASSES[model.spec.task])
+    trusted = model.spec.trust_remote_code
+    with _refusals_explained(model), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(
+            model.path, trust_remote_code=trusted, local_files_only=True
+        )
+        made: PreTrainedModel = factory.from_config(config, trust_remote_code=trusted)
+    return made.eval()
+
+
+@contextmanager
+def _refusals_explained(model: Model) -> Iterator[None]:
+    """Name what a configuration's values lead to in the model's own code."""
+    try:
+        yield
     except (AttributeError, KeyError, NameError, TypeError, ValueError) as error:
         log.exception("Loading the checkpoint failed.")
         raise RecipeError(
@@ -153,4 +188,3 @@ def load_checkpoint(
             where=str(model.path / "config.json"),
             hint="compare the configuration with the checkpoint's origin; the log holds the traceback",
         ) from error
-    return loaded.eval()

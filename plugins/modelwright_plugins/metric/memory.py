@@ -10,19 +10,21 @@ from modelwright.api.metric import Interval, Metric, MetricContext, Observation,
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
 from modelwright.process.memory import peak_rss
+from modelwright_plugins.format.torch_device import cuda_peak
 from modelwright_plugins.metric.cells import largest_batch
 
 
-class Memory(Metric, name="memory", group="alone", figures=("peak",)):
+class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda")):
     """Peak resident memory, in bytes, of a process that loads the model and runs one batch.
 
     ::
 
         memory: {batch: 16, length: 128}
 
-    The whole process counts, libraries included: it is what a server pays. A model that takes fewer tokens,
-    or a runtime that takes fewer texts, runs with what it takes; two that ran with different inputs are not
-    compared.
+    The whole process counts, libraries included: it is what a server pays. It runs nothing else, so that
+    nothing has to be freed before. On a GPU `memory.cuda` is the peak of the tensors there, where both
+    models are run by PyTorch. A model that takes fewer tokens, or a runtime that takes fewer texts, runs with
+    what it takes; two that ran with different inputs are not compared.
     """
 
     batch: int = Field(16, ge=1, le=65_536, description="Texts in the batch.")
@@ -34,7 +36,9 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
         length = min(self.length, model.spec.max_length)
         batch = min(self.batch, largest_batch(runner) or self.batch)
         runner.infer(runner.sample(batch, length, ctx.seed))
-        yield {"bytes": peak_rss(), "batch": batch, "length": length}
+        found = {"bytes": peak_rss(), "batch": batch, "length": length}
+        on_gpu = cuda_peak(ctx.target)
+        yield found if on_gpu is None else {**found, "cuda_bytes": on_gpu}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
@@ -44,7 +48,10 @@ class Memory(Metric, name="memory", group="alone", figures=("peak",)):
         changes: dict[str, object] = {"protocol": {"batch": after["batch"], "length": after["length"]}}
         if (before["batch"], before["length"]) != (after["batch"], after["length"]):
             changes |= {"baseline": None, "difference": None, "ratio": None}
-        return [bytes_value("memory.peak", before["bytes"], after["bytes"]).model_copy(update=changes)]
+        values = [bytes_value("memory.peak", before["bytes"], after["bytes"])]
+        if "cuda_bytes" in before and "cuda_bytes" in after:
+            values.append(bytes_value("memory.cuda", before["cuda_bytes"], after["cuda_bytes"]))
+        return [value.model_copy(update=changes) for value in values]
 
 
 def bytes_value(name: str, before: int, after: int) -> Value:
