@@ -24,6 +24,7 @@ from modelwright_plugins.export.llama2c import ExportLlama2c
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.export.openvino import ExportOpenVINO
 from modelwright_plugins.format.bitsandbytes import BitsAndBytes
+from modelwright_plugins.format.compressed_tensors import CompressedTensors
 from modelwright_plugins.format.genai import GenAI
 from modelwright_plugins.format.gguf import GGUF
 from modelwright_plugins.format.llama2c import Llama2c
@@ -50,6 +51,7 @@ from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
 from modelwright_plugins.prune.wanda import PruneWanda
 from modelwright_plugins.publish.local import Local
 from modelwright_plugins.quantize.bitsandbytes import QuantizeBitsAndBytes
+from modelwright_plugins.quantize.gptq import QuantizeGPTQ
 from modelwright_plugins.quantize.nncf import QuantizeNNCF
 from modelwright_plugins.quantize.nncf_weight_only import QuantizeNNCFWeightOnly
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
@@ -62,6 +64,7 @@ from modelwright_plugins.quantize.torchao import QuantizeTorchAO
 def modelwright_formats() -> Iterable[type[Format]]:
     """Formats and their runners."""
     yield Torch
+    yield CompressedTensors
     yield BitsAndBytes
     yield GenAI
     yield GGUF
@@ -85,6 +88,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield PruneSparseGPT
     yield PruneWanda
     yield QuantizeBitsAndBytes
+    yield QuantizeGPTQ
     yield QuantizeNNCF
     yield QuantizeNNCFWeightOnly
     yield QuantizeOnnxDynamic

@@ -68,6 +68,8 @@ def test_a_recipe_plans(name: str, tmp_path: Path):
         pytest.importorskip("gguf", reason="needs the gguf extra")
     if name == "lm-nf4":
         pytest.importorskip("bitsandbytes", reason="needs the bitsandbytes extra")
+    if name == "lm-gptq":
+        pytest.importorskip("compressed_tensors", reason="needs the compressed-tensors extra")
     plan = modelwright.plan(name, artifacts=tmp_path)
     assert [step.name for step in plan.steps] == list(plan.recipe.stages)
 

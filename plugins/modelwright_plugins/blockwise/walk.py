@@ -72,6 +72,8 @@ def _entering(
 
     hidden: list[torch.Tensor] = []
     arguments: list[list[Arguments]] = []
+    if not batches:
+        return hidden, arguments
     pairs = _gives_pairs(network, blocks, batches[0])
 
     def stand_aside(*positional: Any, **named: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,6 +14,7 @@ from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright_plugins.gguf.llama_cpp_library import llama_cpp_version, require_llama_cpp
 from modelwright_plugins.gguf.types import (
     BITS,
+    WITH_ZERO,
     FileType,
     TensorType,
     float_type,
@@ -20,6 +22,7 @@ from modelwright_plugins.gguf.types import (
     needs_llama_cpp,
     undivided,
 )
+from modelwright_plugins.prune.sparsity import without_sparsity
 
 
 class ExportGGUF(
@@ -91,6 +94,11 @@ class ExportGGUF(
 
         find_architecture(spec.architecture, "config.json, key architectures")
         self._require_quantizer("export.gguf, parameter type")
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Types with an offset have no exact zero."""
+        kept = super().tags_after(tags)
+        return kept if self.type in WITH_ZERO else without_sparsity(kept)
 
     def footprint(self, size: ModelSize) -> Footprint:
         """Libraries and some rows at a time; llama.cpp's quantizer holds more.

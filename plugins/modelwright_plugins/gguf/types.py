@@ -23,6 +23,8 @@ TensorType = Literal[
 # What the `gguf` library encodes in NumPy; the others take llama.cpp's own quantizer.
 WRITTEN_HERE = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 FLOATS = ("F32", "F16", "BF16")
+# A block has a scale and no offset: zero is exact.
+WITH_ZERO = (*FLOATS, "Q8_0", "Q5_0", "Q4_0")
 # Bits per weight with scales, for prediction; mixtures as llama.cpp makes them of a Llama.
 BITS = {
     "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q5_1": 6.0, "Q5_0": 5.5, "Q4_1": 5.0, "Q4_0": 4.5,

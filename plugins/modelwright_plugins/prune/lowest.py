@@ -1,21 +1,47 @@
-"""The value below which a given number of scores lie, of more scores than memory would sort."""
+"""Where the lowest scores lie: of all matrices together, or of each row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 BITS = 16
+Scores = Callable[[], Iterable["torch.Tensor"]]
 
 
-def kth_smallest(scores: Callable[[], Iterable[torch.Tensor]], k: int) -> tuple[float, int]:
-    """The k-th smallest (from 1) of scores that are never negative, and how many are smaller.
+def lowest_of_all(scores: Scores, share: float) -> Iterator[torch.Tensor]:
+    """For each tensor of scores where the lowest share of them all lies, bool; of equal ones the first.
 
-    `scores` gives the tensors anew each time it is called, float32. Exact: the bits of floats that are not
-    negative sort as the numbers do, so that two counts over 16 of them each find the value.
+    `scores` gives the tensors anew each time it is called, float32 and never negative: there may be more of
+    them than memory would sort.
+    """
+    count = round(share * sum(found.numel() for found in scores()))
+    threshold, smaller = kth_smallest(scores, count) if count else (0.0, 0)
+    equal = count - smaller
+    for found in scores():
+        lowest = found < threshold
+        ties = (found == threshold).flatten().nonzero().flatten()[:equal]
+        equal -= len(ties)
+        lowest.view(-1)[ties] = True
+        yield lowest
+
+
+def lowest_of_rows(scores: torch.Tensor, share: float) -> torch.Tensor:
+    """Where the lowest share of each row lies, bool as `scores` [rows, width]; of equal ones the first."""
+    import torch
+
+    lowest = scores.argsort(dim=1, stable=True)[:, : round(share * scores.shape[1])]
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, lowest, True)
+
+
+def kth_smallest(scores: Scores, k: int) -> tuple[float, int]:
+    """The k-th smallest (from 1) of scores, and how many are smaller.
+
+    Exact: the bits of floats that are not negative sort as the numbers do, so that two counts over 16 of
+    them each find the value.
     """
     import torch
 

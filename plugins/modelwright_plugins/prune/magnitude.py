@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -100,22 +101,11 @@ class PruneMagnitude(
 
     def _zero_lowest(self, matrices: Sequence[Matrix]) -> None:
         """One threshold for all; of tiles that equal it, the first go."""
-        from modelwright_plugins.prune.threshold import kth_smallest
+        from modelwright_plugins.prune.lowest import lowest_of_all
 
-        def scores() -> Iterator[torch.Tensor]:
-            return (self._scores(matrix.weight) for matrix in matrices)
-
-        count = round(self.share * sum(found.numel() for found in scores()))
-        if count == 0:
-            return
-        threshold, smaller = kth_smallest(scores, count)
-        equal = count - smaller
         height, width = self.block
-        for matrix, found in zip(matrices, scores(), strict=True):
-            gone = found < threshold
-            ties = (found == threshold).flatten().nonzero().flatten()[:equal]
-            equal -= len(ties)
-            gone.view(-1)[ties] = True
+        scores = partial(map, self._scores, [matrix.weight for matrix in matrices])
+        for matrix, gone in zip(matrices, lowest_of_all(scores, self.share), strict=True):
             tiles = gone.repeat_interleave(height, 0).repeat_interleave(width, 1)
             matrix.weight.masked_fill_(tiles, 0.0)
 

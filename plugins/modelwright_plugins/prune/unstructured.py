@@ -10,13 +10,12 @@ from pydantic import Field, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.stage import Stage
 from modelwright_plugins.prune.pattern import Pattern, numbers, require_whole_groups
+from modelwright_plugins.prune.sparsity import with_sparsity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from modelwright_plugins.blockwise.matrices import Matrix
-
-SPARSE = "sparse"
 
 
 class UnstructuredPruning(Stage):
@@ -50,7 +49,7 @@ class UnstructuredPruning(Stage):
 
     def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
         """Sparse, and by which pattern. Zeros stay zeros, so that an earlier pattern still holds."""
-        return tuple(sorted({*tags, SPARSE, *([f"{SPARSE}-{self.pattern}"] if self.pattern else [])}))
+        return with_sparsity(super().tags_after(tags), self.pattern)
 
     def require_groups(self, matrices: Sequence[Matrix], ctx: StageContext) -> None:
         """Raise StageError where a pattern does not fit a layer."""

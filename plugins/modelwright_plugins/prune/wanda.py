@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modelwright.api.context import StageContext
 from modelwright_plugins.prune.calibrated import CalibratedPruning
+from modelwright_plugins.prune.lowest import lowest_of_rows
 from modelwright_plugins.prune.pattern import lowest_of_groups
 
 if TYPE_CHECKING:
@@ -35,15 +36,12 @@ class PruneWanda(
 
     def prune(self, weight: torch.Tensor, statistics: torch.Tensor, ctx: StageContext) -> float:
         """By |w| and the root of the input's energy."""
-        import torch
-
         scores = weight.abs() * statistics.sqrt()
         scores[weight == 0] = -1.0
         if self.pattern is not None:
             gone = lowest_of_groups(scores, self.pattern)
         else:
-            lowest = scores.argsort(dim=1, stable=True)[:, : round(self.share * weight.shape[1])]
-            gone = torch.zeros_like(weight, dtype=torch.bool).scatter_(1, lowest, True)
+            gone = lowest_of_rows(scores, self.share)
         energy = weight.square() * statistics
         error = float(energy[gone].sum() / energy.sum().clamp_min(1e-30))
         weight[gone] = 0.0

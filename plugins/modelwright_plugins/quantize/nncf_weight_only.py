@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from modelwright.api.dataset import text_of
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError
+from modelwright_plugins.prune.sparsity import without_sparsity
 from modelwright_plugins.quantize.nncf_names import matching_operators, rename_counted
 
 if TYPE_CHECKING:
@@ -96,6 +98,11 @@ class QuantizeNNCFWeightOnly(
         copy_companions(model.path, ctx.out)
         ctx.record("weights", _counts(compressed))  # type: ignore[arg-type]
         ctx.describe(dtype=f"int{BITS[self.mode]}", details=dict(model.spec.details))
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """GPTQ makes up for errors in every weight, zeros too; on other grids zero is exact."""
+        kept = super().tags_after(tags)
+        return without_sparsity(kept) if self.gptq else kept
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, NNCF's work on one weight after the other, and the result; for `data`, also the graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +14,7 @@ from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.anatomy.largest_matrix import largest_matrix
 from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
+from modelwright_plugins.prune.sparsity import without_sparsity
 from modelwright_plugins.text.companions import copy_companions
 from modelwright_plugins.weight_only.calibration import HESSIAN_BYTES
 
@@ -113,6 +114,11 @@ class QuantizeOnnxWeightOnly(
     def depends_on_machine(self) -> bool:
         """Only with a budget, which is spent by how layers measure in this machine's arithmetic."""
         return self.budget is not None
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """GPTQ makes up for errors in every weight, zeros too; on other grids zero is exact."""
+        kept = super().tags_after(tags)
+        return without_sparsity(kept) if self.method == "gptq" else kept
 
     def footprint(self, size: ModelSize) -> Footprint:
         """What is quantized, and the largest matrix in the copies that this makes; all weights where they are

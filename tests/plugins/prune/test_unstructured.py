@@ -14,10 +14,10 @@ from modelwright.api.model import Model
 from modelwright.api.stage import Stage
 from modelwright.errors import RecipeError, StageError
 from modelwright.testing.texts import sentences
+from modelwright_plugins.prune.lowest import kth_smallest
 from modelwright_plugins.prune.magnitude import PruneMagnitude
 from modelwright_plugins.prune.pattern import lowest_of_groups
 from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
-from modelwright_plugins.prune.threshold import kth_smallest
 from modelwright_plugins.prune.wanda import PruneWanda
 from tests.plugins.stage_context import FolderContext
 from tests.plugins.tiny_llama import open_checkpoint, save_tiny_llama
