@@ -18,6 +18,9 @@ from modelwright_plugins.dataset.jsonl import Jsonl
 from modelwright_plugins.dataset.parquet import Parquet
 from modelwright_plugins.dataset.python_docs import PythonDocs
 from modelwright_plugins.dataset.text_files import TextFiles
+from modelwright_plugins.distill.embeddings import DistillEmbeddings
+from modelwright_plugins.distill.hidden import DistillHidden
+from modelwright_plugins.distill.logits import DistillLogits
 from modelwright_plugins.export.genai import ExportGenAI
 from modelwright_plugins.export.gguf import ExportGGUF
 from modelwright_plugins.export.llama2c import ExportLlama2c
@@ -79,6 +82,9 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     """Stages."""
     yield CastDtype
     yield CompileOnnxRuntime
+    yield DistillEmbeddings
+    yield DistillHidden
+    yield DistillLogits
     yield ExportGenAI
     yield ExportGGUF
     yield ExportLlama2c

@@ -33,7 +33,7 @@ EXPECTED = [
     ("no stages", {"stages": {}}, 2, ["stages cannot be {}"]),
     ("unknown top-level key", {"stagse": {}}, 2, ["'stagse' is not a key of the recipe", "did you mean 'stages'?"]),
     ("missing model path", {"model": {"path": "modle"}}, 2, ["no model at 'modle'", "did you mean 'model'?"]),
-    ("model path is a file", {"model": {"path": "docs.jsonl"}}, 2, ["model.path is a file"]),
+    ("model path is a file", {"model": {"path": "docs.jsonl"}}, 2, ["The model is a file", "model.path"]),
     ("package of the model missing", {"model": {"path": "pkg://nobody_has_this/model"}}, 4, ["'nobody_has_this'", "pip install --no-deps nobody-has-this"]),
     ("formats that do not join", {"stages": {"a": {"use": "export.onnx"}}}, 2, ["takes torch, and the model gives bag", "a stage that takes bag"]),
     ("a package is missing", {"stages": {"a": {"use": "toy.rare"}}}, 4, ["needs not-installed-anywhere>=1", "pip install 'toy-plugin[rare]'"]),

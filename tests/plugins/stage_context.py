@@ -31,6 +31,7 @@ class FolderContext:
         *,
         data: Mapping[tuple[str, Split], Sequence[Record]] | None = None,
         formats: Mapping[str, Format] | None = None,
+        models: Mapping[str, Model] | None = None,
         target: Target | None = None,
         seed: int = 0,
     ) -> None:
@@ -41,6 +42,7 @@ class FolderContext:
         self.checkpoint_dir.mkdir()
         self.target = target or Target(threads=2)
         self.seed = seed
+        self.models: Mapping[str, Model] = dict(models or {})
         self.log = logging.getLogger("modelwright.stage")
         self.described: dict[str, object] = {}
         self.records: dict[str, JsonValue] = {}

@@ -20,6 +20,7 @@ class StageContext(Protocol):
 
     `out` is an empty folder for the result. `checkpoint_dir` survives a kill and is emptied when the step
     is sealed. `log` is kept per step; what native code prints to the standard streams goes there too.
+    `models` are those of the stage's `model_names`, by field.
     """
 
     out: Path
@@ -27,6 +28,7 @@ class StageContext(Protocol):
     target: Target
     seed: int
     log: logging.Logger
+    models: Mapping[str, Model]
 
     def data(self, name: str, split: Split) -> Sequence[Record]:
         """The records of a data set of the recipe that one of the stage's fields names."""

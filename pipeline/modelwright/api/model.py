@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -109,3 +110,12 @@ class Model:
         except ValidationError as error:
             raise RecipeError(f"{SPEC_FILE} is damaged or of another version.", where=str(file)) from error
         return cls(path, spec, digest or digest_folder(path))
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Plain data that `from_dict` turns back into this handle in another process."""
+        return {"path": str(self.path), "spec": self.spec.model_dump(mode="json"), "digest": self.digest}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Model:
+        """The handle that `to_dict` described."""
+        return cls(Path(data["path"]), ModelSpec.model_validate(data["spec"]), data["digest"])

@@ -14,6 +14,7 @@ from modelwright.api.model import TASKS, Model, ModelSize, ModelSpec, Task
 
 Fidelity = Literal["exact", "approximate", "retrained"]
 MIB = 2**20
+ORIGINAL = "original"
 
 
 class Footprint(BaseModel):
@@ -48,7 +49,8 @@ class Stage(Component):
     per machine.
 
     Heavy imports go inside `run`. A field named `data` (or ending in `_data`) names a data set of the
-    recipe; the engine makes it readable through `ctx.data`.
+    recipe; the engine makes it readable through `ctx.data`. A stage that reads further models, such as a
+    teacher, names them in `model_names`; they enter the key of the step and come in `ctx.models`.
     """
 
     takes: ClassVar[str] = ""
@@ -108,6 +110,20 @@ class Stage(Component):
 
         Runs in the plan, where format and tags are those of the steps before; the other fields are still
         those of the recipe's input.
+        """
+
+    def model_names(self) -> Mapping[str, str]:
+        """Models to read beside the one that comes in, each by the field that names it.
+
+        A name is what `model.path` accepts, or `original`: the model that the recipe starts from.
+        """
+        return {}
+
+    def check_models(self, spec: ModelSpec, models: Mapping[str, Model]) -> None:
+        """Raise RecipeError when the models of `model_names` do not go with such a model.
+
+        Runs in the plan, as `check` does. `models` also holds the one that the recipe starts from, as
+        `original`. Their folders may be read, their digests are not known yet.
         """
 
     def footprint(self, size: ModelSize) -> Footprint:

@@ -44,6 +44,9 @@ class WorkerContext:
         self.target = Target.model_validate(payload["target"])
         self.seed: int = payload["seed"]
         self.log = logging.getLogger(stage.name)
+        self.models: Mapping[str, Model] = {
+            field: Model.from_dict(item) for field, item in payload["models"].items()
+        }
         self.records: dict[str, JsonValue] = {}
         self._name: str = payload["name"]
         self._registry = registry
@@ -126,7 +129,7 @@ def run_step(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Run one stage and return what it recorded. The result lies in `payload["out"]`, spec included."""
     registry = Registry.load()
     stage = registry.stages.restore(payload["stage"])
-    model = Model(Path(payload["path"]), ModelSpec.model_validate(payload["spec"]), payload["digest"])
+    model = Model.from_dict(payload)
     datasets = {name: registry.datasets.restore(item) for name, item in payload["datasets"].items()}
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=Path(payload["out"]).parent) as scratch:
         ctx = WorkerContext(registry, stage, model, payload, datasets, channel, Path(scratch))

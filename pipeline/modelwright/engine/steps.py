@@ -93,9 +93,10 @@ class StepRunner:
         return {
             "name": step.name,
             "stage": step.stage.reference(),
-            "path": str(self._model.path),
-            "spec": self._model.spec.model_dump(mode="json"),
-            "digest": self._model.digest,
+            **self._model.to_dict(),
+            "models": {
+                field: self._plan.models[name].to_dict() for field, name in step.stage.model_names().items()
+            },
             "out": str(folder / "model"),
             "checkpoint_dir": str(self._plan.workspace.store.checkpoints(key)),
             "logs": str(self._logs),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from modelwright.api.dataset import Split
-from modelwright.api.model import ModelSpec
-from modelwright.api.stage import Stage
+from modelwright.api.model import Model, ModelSpec
+from modelwright.api.stage import ORIGINAL, Stage
 from modelwright.errors import RecipeError
 from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry
 
 
-def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> list[str]:
+def check_joins(
+    registry: Registry, recipe: Recipe, spec: ModelSpec, models: Mapping[str, Model]
+) -> list[str]:
     """Each step takes what the one before gives, in format and tags, and its packages are there.
 
-    Returns a note for each tag that a step does not preserve.
+    `models` are those that stages read beside it, by name. Returns a note for each tag that a
+    step does not preserve.
     """
     before = "the model"
     left: dict[str, str] = {}  # the step that took a model out of a format
@@ -41,6 +44,8 @@ def check_joins(registry: Registry, recipe: Recipe, spec: ModelSpec) -> list[str
             )
         _check_tags(name, stage, set(spec.tags), where)
         stage.check(spec)
+        named = {field: models[named] for field, named in stage.model_names().items()}
+        stage.check_models(spec, {ORIGINAL: models[ORIGINAL], **named})
         tags = stage.tags_after(spec.tags)
         notes += [
             f"The step '{name}' ({stage.name}) does not keep the model {tag}."

@@ -22,6 +22,7 @@ def step_key(
     distribution: Distribution,
     model_digest: str,
     data_digests: Mapping[str, str],
+    model_digests: Mapping[str, str],
     target: Target,
     seed: int,
 ) -> str:
@@ -37,6 +38,7 @@ def step_key(
             "requires": stage.versions(),
             "model": model_digest,
             "data": dict(data_digests),
+            "models": dict(model_digests),
             "target": target.model_dump(mode="json"),
             "seed": seed,
             "hardware": fingerprint() if stage.depends_on_machine() else None,

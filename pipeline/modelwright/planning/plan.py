@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelwright.api.model import Model, ModelSize
-from modelwright.api.stage import Footprint, Stage
+from modelwright.api.stage import ORIGINAL, Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import MissingError, RecipeError
@@ -15,7 +15,7 @@ from modelwright.planning.checks import check_data, check_joins, check_metrics
 from modelwright.planning.gate_places import check_gate_places
 from modelwright.planning.hardware import check_target
 from modelwright.planning.key import step_key
-from modelwright.planning.source import find_source
+from modelwright.planning.source import find_model, find_source
 from modelwright.process.memory import total_memory
 from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry
@@ -41,7 +41,8 @@ class Plan:
     """A recipe that can run here: names, schemas, formats, packages, devices and data are all in order.
 
     `source` is the model that the first step takes. `baseline` is the same folder in its own dtype, which
-    everything is compared with.
+    everything is compared with. `models` are those that stages read beside their input, by the name the
+    recipe gives them; `original` is the baseline.
     """
 
     recipe: Recipe
@@ -50,6 +51,7 @@ class Plan:
     target: Target
     source: Model
     baseline: Model
+    models: Mapping[str, Model]
     source_size: ModelSize
     data_digests: Mapping[str, str]
     steps: tuple[PlannedStep, ...]
@@ -70,15 +72,18 @@ class Plan:
 
         Called after whatever read them, before its result is kept under their digests.
         """
-        if digest_folder(self.source.path) != self.source.digest:
-            raise _changed("model", self.source.path)
+        for path, digest in {model.path: model.digest for model in self.models.values()}.items():
+            if digest_folder(path) != digest:
+                raise _changed("model", path)
         for name, digest in self.data_digests.items():
             if self.recipe.datasets[name].digest() != digest:
                 raise _changed(f"data set '{name}'", name)
 
     def key_of(self, stage: Stage, model_digest: str) -> str:
         """The key of a step whose input is known."""
-        return _key(self.recipe, self.registry, stage, model_digest, self.data_digests, self.target)
+        return _key(
+            self.recipe, self.registry, stage, model_digest, self.data_digests, self.models, self.target
+        )
 
 
 def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
@@ -89,7 +94,8 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     target = recipe.text.target.resolved()
     check_target(target, recipe.origin.of("target.device"))
     path, spec, own_spec = find_source(registry, recipe)
-    notes = check_joins(registry, recipe, spec)
+    models = {ORIGINAL: Model(path, own_spec, "unread"), **_further_models(registry, recipe)}
+    notes = check_joins(registry, recipe, spec, models)
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)
     check_gate_places(recipe, spec)
@@ -101,11 +107,27 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     data = {name: dataset.digest() for name, dataset in recipe.datasets.items()}
     source = Model(path, spec, digest_folder(path))
     baseline = Model(path, own_spec, source.digest)
-    steps = _steps(registry, recipe, workspace, source, data, target, footprints)
+    models = {
+        name: baseline if name == ORIGINAL else replace(model, digest=digest_folder(model.path))
+        for name, model in models.items()
+    }
+    steps = _steps(registry, recipe, workspace, source, data, models, target, footprints)
     if spec.trust_remote_code:
         notes.append("The checkpoint's own code was trusted and run (model.trust_remote_code).")
     _check_room(recipe, steps, workspace)
-    return Plan(recipe, registry, workspace, target, source, baseline, size, data, steps, tuple(notes))
+    return Plan(
+        recipe, registry, workspace, target, source, baseline, models, size, data, steps, tuple(notes)
+    )
+
+
+def _further_models(registry: Registry, recipe: Recipe) -> dict[str, Model]:
+    """What stages read beside their input, but for the original; each found once."""
+    found: dict[str, Model] = {}
+    for key, stage in recipe.stages.items():
+        for field, name in stage.model_names().items():
+            if name != ORIGINAL and name not in found:
+                found[name] = find_model(registry, name, recipe.origin.of(f"stages.{key}.{field}"))
+    return found
 
 
 def _changed(what: str, where: object) -> RecipeError:
@@ -153,6 +175,7 @@ def _steps(
     workspace: Workspace,
     source: Model,
     data: Mapping[str, str],
+    models: Mapping[str, Model],
     target: Target,
     footprints: Mapping[str, Footprint],
 ) -> tuple[PlannedStep, ...]:
@@ -160,7 +183,7 @@ def _steps(
     digest: str | None = input_digest(source)
     steps = []
     for name, stage in recipe.stages.items():
-        key = _key(recipe, registry, stage, digest, data, target) if digest else None
+        key = _key(recipe, registry, stage, digest, data, models, target) if digest else None
         sealed = workspace.store.find(key) if key else None
         digest = input_digest(sealed.model) if sealed else None
         distribution = registry.stages.distribution(stage.name)
@@ -175,8 +198,15 @@ def input_digest(model: Model) -> str:
 
 
 def _key(
-    recipe: Recipe, registry: Registry, stage: Stage, digest: str, data: Mapping[str, str], target: Target
+    recipe: Recipe,
+    registry: Registry,
+    stage: Stage,
+    digest: str,
+    data: Mapping[str, str],
+    models: Mapping[str, Model],
+    target: Target,
 ) -> str:
     named = {name: data[name] for name in stage.data_names()}
+    read = {field: input_digest(models[name]) for field, name in stage.model_names().items()}
     distribution = registry.stages.distribution(stage.name)
-    return step_key(stage, distribution, digest, named, target, recipe.text.seed)
+    return step_key(stage, distribution, digest, named, read, target, recipe.text.seed)

@@ -48,6 +48,22 @@ def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelS
     return path, changed, changed.model_copy(update={"dtype": spec.dtype})
 
 
+def find_model(registry: Registry, text: str, where: str) -> Model:
+    """A model that a stage reads beside its input, by its path or hub id; its digest is "unread".
+
+    Raises as `find_source` does.
+    """
+    path = local_folder(text, where)
+    if path is None:
+        registry.formats.require(DEFAULT_FORMAT, where)
+        path = registry.formats[DEFAULT_FORMAT]().fetch(text, revision=None, trust_remote_code=False)
+    format_ = find_format(registry, path, None, where, "a Hugging Face checkpoint, or an artifact's model/")
+    described = (path / SPEC_FILE).is_file()
+    spec = Model.open(path, digest="unread").spec if described else format_.describe(path)
+    format_.check(path)
+    return Model(path, spec, "unread")
+
+
 def local_folder(text: str, where: str) -> Path | None:
     """The folder a path stands for; None when it can only be a hub id."""
     if text.startswith("pkg://"):
@@ -57,7 +73,7 @@ def local_folder(text: str, where: str) -> Path | None:
         return path.absolute()
     if path.is_file():
         raise RecipeError(
-            f"model.path is a file: '{text}'.", where=where, accepted="the folder that holds the checkpoint"
+            f"The model is a file: '{text}'.", where=where, accepted="the folder that holds the checkpoint"
         )
     parts = text.split("/")
     if (

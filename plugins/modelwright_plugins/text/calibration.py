@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Iterable
 
 from modelwright.api.context import StageContext
 from modelwright.api.dataset import Split, text_of
-from modelwright.api.model import Model
+from modelwright.api.model import GenerationSpec, Model
 from modelwright.api.runner import Inputs
 from modelwright.errors import RecipeError
 from modelwright_plugins.text.prompts import PromptTokenizer
@@ -51,11 +53,7 @@ def token_windows(
     prompts = PromptTokenizer(model.path, model.spec.generation)
     texts = _texts(ctx, data, split)
     random.Random(ctx.seed).shuffle(texts)
-    tokens: list[int] = []
-    for text in texts:
-        if len(tokens) >= samples * length:
-            break
-        tokens += [*prompts.encode([text])[0], *model.spec.generation.end[:1]]
+    tokens = run_together(prompts, model.spec.generation, texts, samples * length)
     count = min(samples, len(tokens) // length)
     if not count:
         raise RecipeError(
@@ -66,6 +64,18 @@ def token_windows(
     if count < samples:
         ctx.log.warning("%d pieces in the %s split, fewer than the %d asked for", count, split, samples)
     return [prompts.batch([tokens[start : start + length]]) for start in range(0, count * length, length)]
+
+
+def run_together(
+    prompts: PromptTokenizer, generation: GenerationSpec, texts: Iterable[str], enough: float = math.inf
+) -> list[int]:
+    """Token ids of texts one after the other, each with the token that ends it, until there are `enough`."""
+    tokens: list[int] = []
+    for text in texts:
+        if len(tokens) >= enough:
+            break
+        tokens += [*prompts.encode([text])[0], *generation.end[:1]]
+    return tokens
 
 
 def _texts(ctx: StageContext, data: str, split: Split) -> list[str]:

@@ -1,0 +1,1 @@
+"""Stages that train a student to do what its teacher does."""

@@ -1,0 +1,30 @@
+"""Which of the teacher's layers each of the student's follows."""
+
+from __future__ import annotations
+
+from modelwright.errors import RecipeError
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def uniform_pairs(student: int, teacher: int) -> Pairs:
+    """Every layer of the student with the one at the same share of the teacher's depth.
+
+    >>> uniform_pairs(3, 6)
+    ((1, 2), (2, 4), (3, 6))
+
+    Numbers are of hidden states: 0 is the embedding, 1 what the first layer gives (Jiao et al. 2020,
+    TinyBERT, arXiv:1909.10351, §3.1).
+    """
+    return tuple((layer, round(layer * teacher / student)) for layer in range(1, student + 1))
+
+
+def require_pairs(pairs: Pairs, student: int, teacher: int, where: str) -> None:
+    """Raise RecipeError for a layer that student or teacher does not have."""
+    for ours, theirs in pairs:
+        if not (0 <= ours <= student and 0 <= theirs <= teacher):
+            raise RecipeError(
+                f"The pair [{ours}, {theirs}] names a layer that is not there.",
+                where=where,
+                accepted=f"[student, teacher] with 0 to {student} and 0 to {teacher}; 0 is the embedding",
+            )

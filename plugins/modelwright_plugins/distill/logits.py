@@ -1,0 +1,134 @@
+"""Distillation of the distribution that a model predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model, ModelSpec
+from modelwright.errors import RecipeError
+from modelwright_plugins.distill.stage import Distillation
+from modelwright_plugins.distill.texts import labelled_examples, window_examples
+from modelwright_plugins.training.context import TrainingContext
+from modelwright_plugins.training.example import Examples
+
+if TYPE_CHECKING:
+    from modelwright_plugins.distill.outputs import TeacherOutputs
+    from modelwright_plugins.training.objective import Objective
+
+
+class DistillLogits(
+    Distillation,
+    name="distill.logits",
+    takes="torch",
+    gives="torch",
+    fidelity="retrained",
+    tasks=("classify", "generate"),
+    requires=("torch", "transformers", "accelerate"),
+):
+    """Train a language model or a classifier to predict what its teacher predicts, softened.
+
+    ::
+
+        distill: {use: distill.logits, data: docs, layers: every 2, temperature: 2, alpha: 0.5}
+        heal: {use: distill.logits, data: docs, alpha: 1}    # after pruning; the recipe's model teaches
+
+    The loss is alpha x KL(teacher || student) x T² + (1 - alpha) x cross-entropy of the labels, which are
+    the next tokens or the column `label` (Hinton et al. 2015, arXiv:1503.02531). A language model is trained
+    on windows of `length` tokens of the running text. With `top_k` the teacher runs over every example once,
+    before training, and its k largest logits are kept, with the step's checkpoints or in the folder
+    `offline` for other runs; it gives the rest no chance then.
+    """
+
+    temperature: float = Field(2.0, gt=0, description="What both models' logits are divided by.")
+    alpha: float = Field(0.5, ge=0, le=1, description="Weight of the teacher against the labels.")
+    length: int = Field(128, ge=8, description="Tokens of a window, for a model that generates.")
+    top_k: int | None = Field(None, ge=1, description="Logits of the teacher to keep for each token.")
+    offline: str | None = Field(
+        None, description="Folder to keep those in, and to take them from; needs top_k."
+    )
+
+    @model_validator(mode="after")
+    def _offline_needs_top_k(self) -> Self:
+        if self.offline is not None and self.top_k is None:
+            raise ValueError("offline needs top_k: how many of the teacher's logits to keep for each token")
+        return self
+
+    def check_models(self, spec: ModelSpec, models: Mapping[str, Model]) -> None:
+        """The teacher does the same task, with the same tokens and labels."""
+        super().check_models(spec, models)
+        if "teacher" in models:
+            self._require_labels(models["teacher"].spec, spec, f"teacher: {self.teacher}")
+
+    def prepare(self, model: Model, ctx: StageContext) -> None:
+        """Run the teacher, where its logits are to be kept."""
+        from modelwright_plugins.distill.teacher_logits import kept_logits
+
+        super().prepare(model, ctx)
+        self._require_labels(self.teacher_of(model, ctx).spec, model.spec, ctx.where("teacher"))
+        if self.top_k is not None:
+            examples = self._examples(model, ctx)
+            outputs = self._outputs(model, ctx, examples)
+            top_k, batch_size = self.top_k, self.batch_size
+            digest = outputs.make(lambda: kept_logits(self.load_teacher(model, ctx), top_k, batch_size), ctx)
+            ctx.record("teacher_outputs", {"examples": len(examples.train), "digest": digest})
+
+    def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
+        """The student's distance from the teacher's logits and from the labels."""
+        from modelwright_plugins.distill.logits_objective import LogitsObjective
+        from modelwright_plugins.distill.teacher_logits import KeptLogits, RunningTeacher, TeacherLogits
+
+        examples = self._examples(model, ctx)
+        teacher: TeacherLogits
+        if self.top_k is None:
+            teacher = RunningTeacher(self.load_teacher(model, ctx))
+        else:
+            teacher = KeptLogits(self._outputs(model, ctx, examples))
+        student = self.load_student(model, ctx)
+        return LogitsObjective(student, teacher, self.temperature, self.alpha), examples
+
+    def _examples(self, model: Model, ctx: TrainingContext) -> Examples:
+        if model.spec.task == "generate":
+            length = min(self.length, model.spec.max_length)
+            return Examples(
+                window_examples(model, ctx, self.data, "train", length),
+                window_examples(model, ctx, self.data, "validation", length),
+            )
+        examples = Examples(
+            labelled_examples(model, ctx, self.data, "train"),
+            labelled_examples(model, ctx, self.data, "validation"),
+        )
+        if self.alpha < 1:
+            _require_labelled(examples, model, ctx)
+        return examples
+
+    def _outputs(self, model: Model, ctx: TrainingContext, examples: Examples) -> TeacherOutputs:
+        from modelwright_plugins.distill.outputs import TeacherOutputs
+
+        folder = Path(self.offline).expanduser() if self.offline else ctx.checkpoint_dir / "teacher"
+        of = {"kind": "logits", "teacher": self.teacher_of(model, ctx).digest, "top_k": self.top_k}
+        return TeacherOutputs(folder, {**of}, examples, ctx.where("offline"))
+
+    def _require_labels(self, teacher: ModelSpec, student: ModelSpec, where: str) -> None:
+        if teacher.labels != student.labels:
+            raise RecipeError(
+                f"The teacher tells {', '.join(teacher.labels)} apart, the student "
+                f"{', '.join(student.labels)}.",
+                where=where,
+                accepted="a teacher with the student's labels, in the same order",
+            )
+
+
+def _require_labelled(examples: Examples, model: Model, ctx: TrainingContext) -> None:
+    without = sum(example.label is None for example in (*examples.train, *examples.held_out))
+    if without:
+        raise RecipeError(
+            f"{without:,} texts have no label that the model knows.",
+            where=ctx.where("data"),
+            accepted=f"a column 'label' with {', '.join(model.spec.labels)}",
+            hint="alpha=1 trains on the teacher alone and needs no labels",
+        )

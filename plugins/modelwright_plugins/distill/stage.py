@@ -1,0 +1,121 @@
+"""What stages have in common that distill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator
+
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.stage import ORIGINAL, Footprint
+from modelwright.errors import RecipeError
+from modelwright_plugins.distill.layers import RULE, Layers, choose_layers
+from modelwright_plugins.distill.shallower import shallower
+from modelwright_plugins.distill.vocabulary import require_same_vocabulary
+from modelwright_plugins.training.context import TrainingContext
+from modelwright_plugins.training.footprint import training_footprint
+from modelwright_plugins.training.stage import TrainingStage
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+INCOMING = "incoming"
+
+
+class Distillation(TrainingStage):
+    """Where teacher and student come from.
+
+    The student is the model that comes in, or with `layers` some of its layers. The teacher is the model
+    that the recipe starts from, so that what pruning lost is won back; or the incoming one, or any other.
+    """
+
+    layers: Layers | None = Field(
+        None,
+        description="Layers of the incoming model that the student is made of: `every 2`, `first 3`, "
+        "`last 3`, `spread 3`, or a list such as [0, 2, 5]; null: all.",
+    )
+    teacher: str = Field(
+        ORIGINAL,
+        description="The teacher: `original` (the recipe's model), `incoming` (the model before this step), "
+        "or a folder, pkg:// path or hub id.",
+    )
+
+    @field_validator("layers")
+    @classmethod
+    def _a_rule(cls, layers: Layers | None) -> Layers | None:
+        if isinstance(layers, str) and not RULE.fullmatch(layers):
+            raise ValueError(f"'{layers}' is no rule such as every 2, first 3, last 3 or spread 3")
+        return layers
+
+    def model_names(self) -> Mapping[str, str]:
+        """The teacher, unless it is the model that comes in."""
+        return {} if self.teacher == INCOMING else {"teacher": self.teacher}
+
+    def check_models(self, spec: ModelSpec, models: Mapping[str, Model]) -> None:
+        """The teacher does the same task with the same tokens."""
+        teacher = models.get("teacher")
+        if teacher is None:
+            return
+        if (teacher.spec.format, teacher.spec.task) != (self.takes, spec.task):
+            raise RecipeError(
+                f"The teacher is of format {teacher.spec.format} and task {teacher.spec.task}, the student "
+                f"of {self.takes} and {spec.task}.",
+                where=f"teacher: {self.teacher}",
+                accepted="a Hugging Face checkpoint for the student's task",
+            )
+        # Steps between do not change the tokenizer of the model that they work on.
+        require_same_vocabulary(teacher, models[ORIGINAL], f"teacher: {self.teacher}")
+
+    def teacher_of(self, model: Model, ctx: TrainingContext) -> Model:
+        """The teacher's folder. Raises RecipeError where its tokens are not the student's."""
+        teacher = ctx.models.get("teacher", model)
+        require_same_vocabulary(teacher, model, ctx.where("teacher"))
+        return teacher
+
+    def load_teacher(self, model: Model, ctx: TrainingContext) -> PreTrainedModel:
+        """The teacher, ready for inference on the target's device."""
+        from modelwright_plugins.format.torch import load_checkpoint
+
+        teacher = load_checkpoint(self.teacher_of(model, ctx))
+        teacher.requires_grad_(False)
+        return teacher.to(ctx.target.device)
+
+    def load_student(self, model: Model, ctx: TrainingContext) -> PreTrainedModel:
+        """The student in float32, with the layers it is to have."""
+        from modelwright_plugins.blockwise.matrices import blocks_of
+        from modelwright_plugins.distill.layers import keep_layers
+        from modelwright_plugins.format.torch import load_checkpoint
+
+        student = load_checkpoint(model, dtype="float32")
+        if self.layers is not None:
+            count = len(blocks_of(student)[1])
+            keep_layers(student, choose_layers(self.layers, count, ctx.where("layers")))
+        return student
+
+    def pass_tokens(self, size: ModelSize) -> int:
+        """Tokens of the longest pass in one process: windows, for a model that generates."""
+        length: int | None = getattr(self, "length", None)
+        if length is None or size.anatomy is None or not size.anatomy.shape.generates:
+            return super().pass_tokens(size)
+        return self.batch_size // (self.processes * self.accumulate) * length
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """The student's training, with a teacher of the incoming model's size beside it."""
+        student = size
+        if self.layers is not None and size.anatomy is not None and (count := size.anatomy.shape.layers):
+            student = shallower(size, choose_layers(self.layers, count, "layers"))
+        return training_footprint(
+            student,
+            tokens=self.pass_tokens(size),
+            freeze=self.freeze,
+            checkpointing=self.gradient_checkpointing,
+            processes=self.processes,
+            teacher_bytes=size.weight_bytes,
+        )
+
+    def prepare(self, model: Model, ctx: StageContext) -> None:
+        """Say who teaches."""
+        teacher = self.teacher_of(model, ctx)
+        ctx.record("teacher", {"model": self.teacher, "digest": teacher.digest})

@@ -1,0 +1,1 @@
+"""Training on accelerate, for the stages that retrain a model."""

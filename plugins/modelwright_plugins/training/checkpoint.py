@@ -1,0 +1,77 @@
+"""Checkpoints of a training that survive a kill: whole or not there at all, and without pickles."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.torch import load_file, save_file
+
+from modelwright.store.atomic import new_folder
+from modelwright_plugins.training.history import History
+
+if TYPE_CHECKING:
+    import torch
+
+PREFIX = "step-"
+BEST = "best-"
+TENSORS = "tensors.safetensors"
+HISTORY = "history.json"
+
+Tensors = Mapping[str, "torch.Tensor"]
+
+
+class Checkpoints:
+    """The last checkpoint of a folder and the best weights so far.
+
+    ::
+
+        FOLDER/step-0000200/{tensors.safetensors, history.json}     all that the next step depends on
+        FOLDER/best-0000150/tensors.safetensors                     weights alone
+
+    A step's batch and random numbers are functions of the seed and the step, so that neither a position in
+    the data nor a generator's state has to be kept beside the step.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, tensors: Tensors, history: History) -> None:
+        """Write a checkpoint, then remove those before it."""
+        name = f"{PREFIX}{history.step:07d}"
+        self._replace(name, tensors, history)
+        best = f"{BEST}{history.best.step:07d}" if history.best else ""
+        for folder in [*self._folder.glob(f"{PREFIX}*"), *self._folder.glob(f"{BEST}*")]:
+            if folder.name not in (name, best):
+                shutil.rmtree(folder)
+
+    def save_best(self, tensors: Tensors, step: int) -> None:
+        """Write the weights of a step that is the best so far; the last best stays until `save`."""
+        self._replace(f"{BEST}{step:07d}", tensors)
+
+    def last(self) -> Path | None:
+        """The newest checkpoint."""
+        return max(self._folder.glob(f"{PREFIX}*"), default=None)
+
+    def load(self) -> tuple[Tensors, History] | None:
+        """What the newest checkpoint holds, on the CPU; None where there is none."""
+        folder = self.last()
+        if folder is None:
+            return None
+        history = History.model_validate_json((folder / HISTORY).read_bytes())
+        return load_file(folder / TENSORS), history
+
+    def load_best(self, step: int) -> Tensors:
+        """The weights that `save_best` kept of a step."""
+        return load_file(self._folder / f"{BEST}{step:07d}" / TENSORS)
+
+    def _replace(self, name: str, tensors: Tensors, history: History | None = None) -> None:
+        final = self._folder / name
+        with new_folder(final, self._folder / "tmp") as folder:
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / TENSORS)
+            if history is not None:
+                (folder / HISTORY).write_text(history.model_dump_json(), encoding="utf-8")
+            if final.exists():  # of a run that was killed after it
+                shutil.rmtree(final)
