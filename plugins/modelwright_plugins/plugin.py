@@ -49,6 +49,7 @@ from modelwright_plugins.metric.retrieval import Retrieval
 from modelwright_plugins.metric.similarity import Similarity
 from modelwright_plugins.metric.size import Size
 from modelwright_plugins.metric.throughput import Throughput
+from modelwright_plugins.prune.gradual import PruneGradual
 from modelwright_plugins.prune.magnitude import PruneMagnitude
 from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
 from modelwright_plugins.prune.wanda import PruneWanda
@@ -90,6 +91,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield ExportLlama2c
     yield ExportOnnx
     yield ExportOpenVINO
+    yield PruneGradual
     yield PruneMagnitude
     yield PruneSparseGPT
     yield PruneWanda

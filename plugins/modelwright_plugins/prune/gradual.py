@@ -1,0 +1,166 @@
+"""Pruning little by little while the model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model
+from modelwright.errors import RecipeError
+from modelwright_plugins.distill.embeddings import DistillEmbeddings
+from modelwright_plugins.distill.logits import DistillLogits
+from modelwright_plugins.distill.stage import Distillation
+from modelwright_plugins.prune.pattern import Pattern, numbers, require_whole_groups
+from modelwright_plugins.prune.sparsity import with_sparsity
+from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
+from modelwright_plugins.training.context import TrainingContext
+from modelwright_plugins.training.example import Examples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from modelwright_plugins.blockwise.matrices import Matrix
+    from modelwright_plugins.training.hook import Hook
+    from modelwright_plugins.training.objective import Objective
+
+
+class PruneGradual(
+    Distillation,
+    name="prune.gradual",
+    takes="torch",
+    gives="torch",
+    fidelity="retrained",
+    requires=("torch", "transformers", "accelerate"),
+):
+    """Zero weights step by step under a schedule while the rest is trained to make up for them.
+
+    ::
+
+        prune: {use: prune.gradual, data: docs, sparsity: 0.5, end: 300, every: 20, steps: 600}
+        prune: {use: prune.gradual, data: docs, pattern: "2:4", criterion: wanda, end: 300, steps: 600}
+
+    Sparsity rises from `initial` after step `begin` to its last value after step `end`, by
+    1 - (1 - progress)^power, all at once with `power` 0; the steps that are left train what stays. Language
+    models and classifiers learn as in distill.logits, encoders as in distill.embeddings; the recipe's model
+    teaches. Masks hold through the optimizer. `magnitude` zeroes the smallest weights; `wanda` weighs them
+    with the inputs that training shows them, row by row. Methods: Zhu & Gupta 2017, arXiv:1710.01878;
+    Sun et al. 2024, arXiv:2306.11695.
+    """
+
+    sparsity: float | None = Field(
+        None, gt=0, lt=1, description="Share of the weights of the pruned layers set to zero (default: 0.5)."
+    )
+    pattern: Pattern | None = Field(
+        None, description="n:m, such as 2:4: of m neighbouring weights in a row n stay; instead of sparsity."
+    )
+    initial: float = Field(0.0, ge=0, lt=1, description="Sparsity after step `begin`.")
+    begin: int = Field(0, ge=0, description="The step from which weights go.")
+    end: int = Field(ge=1, description="The step after which no more go.")
+    every: int = Field(20, ge=1, description="Steps between changes.")
+    power: float = Field(3.0, ge=0, description="Of the schedule: 3 is cubic, 1 linear, 0 all at once.")
+    criterion: Literal["magnitude", "wanda"] = Field("magnitude", description="Which weights go.")
+    scope: Literal["layer", "global"] = Field(
+        "layer", description="Each layer loses the same share, or all together by one threshold."
+    )
+    include: tuple[str, ...] = Field((), description="Name patterns of the layers to prune; empty: all.")
+    exclude: tuple[str, ...] = Field((), description="Name patterns of layers that stay as they are.")
+    alpha: float = Field(0.5, ge=0, le=1, description="Weight of the teacher against the labels.")
+    temperature: float = Field(2.0, gt=0, description="What logits are divided by.")
+    length: int = Field(128, ge=8, description="Tokens of a window, for a model that generates.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.pattern is not None and self.sparsity not in (None, self.share):
+            kept, of = numbers(self.pattern)
+            raise ValueError(
+                f"the pattern {self.pattern} zeroes {of - kept} of {of} weights; leave out sparsity"
+            )
+        if self.scope == "global" and (self.pattern is not None or self.criterion == "wanda"):
+            raise ValueError("a pattern and wanda judge weights within a row: scope has to be layer")
+        if not self.begin < self.end:
+            raise ValueError(f"begin {self.begin} is not before end {self.end}")
+        if self.initial > self.share:
+            raise ValueError(f"initial {self.initial} is more than the sparsity to reach, {self.share}")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share of weights that go."""
+        if self.pattern is None:
+            return 0.5 if self.sparsity is None else self.sparsity
+        kept, of = numbers(self.pattern)
+        return 1 - kept / of
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Sparse, and by which pattern."""
+        return with_sparsity(super().tags_after(tags), self.pattern)
+
+    def best_from(self) -> int:
+        """Only weights that are as sparse as asked for are kept."""
+        return self.end
+
+    def planned_steps(self, examples: Examples, ctx: TrainingContext) -> int:
+        """Steps unless it stops early. Raises RecipeError where they end before the schedule does."""
+        steps = super().planned_steps(examples, ctx)
+        if steps < self.end:
+            raise RecipeError(
+                f"The schedule ends at step {self.end:,}, and training takes {steps:,}.",
+                where=ctx.where("end"),
+                accepted=f"1 to {steps:,}",
+                hint="more steps or epochs, or an earlier end",
+            )
+        return steps
+
+    def prepare(self, model: Model, ctx: StageContext) -> None:
+        """Find the layers before anything is trained, then what the way of learning needs."""
+        from modelwright_plugins.format.torch import load_skeleton
+
+        network = load_skeleton(model)
+        where = (ctx.where("include"), ctx.where("exclude"))
+        for matrix in self._matrices(network, where):
+            if self.pattern is not None:
+                inputs = matrix.weight.shape[1]
+                require_whole_groups(matrix.name, inputs, self.pattern, ctx.where("pattern"))
+        self._learning(model).prepare(model, ctx)
+
+    def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
+        """That of the way of learning."""
+        return self._learning(model).objective(model, ctx)
+
+    def hooks(self, objective: Objective, model: Model, steps: int) -> Sequence[Hook]:
+        """Masks on the layers that are named."""
+        from modelwright_plugins.prune.growing_masks import GrowingMasks
+
+        schedule = SparsitySchedule(
+            self.initial, self.share, begin=self.begin, end=self.end, every=self.every, power=self.power
+        )
+        return [
+            *super().hooks(objective, model, steps),
+            GrowingMasks(
+                self._matrices(objective.student),
+                schedule,
+                scope=self.scope,
+                activations=self.criterion == "wanda",
+                pattern=self.pattern,
+            ),
+        ]
+
+    def _matrices(
+        self, network: PreTrainedModel, where: tuple[str, str] = ("include", "exclude")
+    ) -> list[Matrix]:
+        """The layers to prune; `where` says where the recipe names them."""
+        from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
+
+        every = {matrix.name: matrix for matrix in matrices_of(network)}
+        include = self.include or (f"{blocks_of(network)[0]}.*",)
+        names = chosen([*every], include, self.exclude, where)
+        return [every[name] for name in names]
+
+    def _learning(self, model: Model) -> DistillLogits | DistillEmbeddings:
+        """The stage whose objective is trained for, with the fields that it shares with this one."""
+        stage = DistillEmbeddings if model.spec.task == "embed" else DistillLogits
+        shared = self.model_fields_set & stage.model_fields.keys()
+        return stage.model_validate(self.model_dump(include={*shared}))

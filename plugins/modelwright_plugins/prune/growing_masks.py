@@ -1,0 +1,120 @@
+"""Masks that grow while a model is trained, and hold through the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import JsonValue
+
+from modelwright_plugins.prune.lowest import lowest_of_all, lowest_of_rows
+from modelwright_plugins.prune.pattern import lowest_of_groups, numbers
+from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
+from modelwright_plugins.prune.unstructured import sparsity_of
+
+if TYPE_CHECKING:
+    from modelwright_plugins.blockwise.matrices import Matrix
+    from modelwright_plugins.training.context import TrainingContext
+
+
+class GrowingMasks:
+    """Zeroes the weights of least score at the steps that a schedule names; what is zero stays so.
+
+    >>> hook = GrowingMasks(matrices, schedule, scope="layer", activations=False, pattern=None)
+
+    Scores are magnitudes, of each layer by itself or (`scope` global) of all together. With `activations`
+    they are magnitudes times the norms of the inputs since the last change (Wanda), row by row. With a
+    `pattern` n:m, 1:m, 2:m ... go from each group until n are left.
+    """
+
+    def __init__(
+        self,
+        matrices: Sequence[Matrix],
+        schedule: SparsitySchedule,
+        *,
+        scope: str,
+        activations: bool,
+        pattern: str | None,
+    ) -> None:
+        self.sparsity: list[float] = []
+        self._matrices = matrices
+        self._schedule = schedule
+        self._scope = scope
+        self._pattern = pattern
+        self._masks = {matrix.name: matrix.weight == 0 for matrix in matrices}
+        self._energy: dict[str, torch.Tensor] = {}
+        for matrix in matrices if activations else ():
+            self._energy[matrix.name] = torch.zeros(matrix.weight.shape[1], device=matrix.weight.device)
+            matrix.module.register_forward_pre_hook(self._watch(matrix.name))
+
+    def after_step(self, step: int) -> None:
+        """Grow the masks where that is due, and zero what the optimizer moved."""
+        share = self._schedule.due(step)
+        if share is not None:
+            self._grow(share)
+        for matrix in self._matrices:
+            matrix.weight.masked_fill_(self._masks[matrix.name], 0.0)
+        if share is not None:
+            masked = sum(int(mask.sum()) for mask in self._masks.values())
+            self.sparsity.append(masked / sum(mask.numel() for mask in self._masks.values()))
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Masks, energies, and the sparsity so far."""
+        masks = {f"mask.{name}": mask for name, mask in self._masks.items()}
+        energy = {f"energy.{name}": found for name, found in self._energy.items()}
+        return {**masks, **energy, "sparsity": torch.tensor(self.sparsity, dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from them."""
+        for name, mask in self._masks.items():
+            mask.copy_(state[f"mask.{name}"])
+        for name, energy in self._energy.items():
+            energy.copy_(state[f"energy.{name}"])
+        self.sparsity = state["sparsity"].tolist()
+
+    def record(self, ctx: TrainingContext) -> None:
+        """The sparsity after each change, and that of each layer at the end."""
+        ctx.record("sparsity_after_change", [*self.sparsity])
+        rows: list[JsonValue] = [
+            {"layer": matrix.name, "weights": matrix.weight.numel(), "sparsity": sparsity_of(matrix)}
+            for matrix in self._matrices
+        ]
+        ctx.record("layers", rows)
+
+    def _grow(self, share: float) -> None:
+        if self._scope == "global":
+            found = lowest_of_all(lambda: map(self._scores, self._matrices), share)
+            self._masks |= {matrix.name: gone for matrix, gone in zip(self._matrices, found, strict=True)}
+            return
+        for energy in self._energy.values():
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.all_reduce(energy)
+        for matrix in self._matrices:
+            self._masks[matrix.name] = self._lowest(self._scores(matrix), share)
+        for energy in self._energy.values():
+            energy.zero_()
+
+    def _lowest(self, scores: torch.Tensor, share: float) -> torch.Tensor:
+        if self._pattern is not None:
+            of = numbers(self._pattern)[1]
+            gone = round(share * of)
+            return lowest_of_groups(scores, f"{of - gone}:{of}") if gone else scores < 0
+        if self._energy:
+            return lowest_of_rows(scores, share)
+        return next(lowest_of_all(lambda: (scores,), share))
+
+    def _scores(self, matrix: Matrix) -> torch.Tensor:
+        """What is masked already has the lowest, 0."""
+        scores = matrix.weight.abs()
+        if self._energy:
+            scores = scores * self._energy[matrix.name].sqrt()
+        return scores.masked_fill(self._masks[matrix.name], 0.0)
+
+    def _watch(self, name: str) -> Any:
+        def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            if module.training:
+                value = inputs[0].detach()
+                self._energy[name] += value.reshape(-1, value.shape[-1]).float().square().sum(0)
+
+        return hook

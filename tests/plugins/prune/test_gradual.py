@@ -1,0 +1,169 @@
+"""Pruning while training: the schedule is kept, zeros hold, and what stays has learnt to do without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from modelwright.api.model import Model
+from modelwright.errors import RecipeError
+from modelwright.testing.texts import sentences
+from modelwright_plugins.prune.gradual import PruneGradual
+from modelwright_plugins.prune.magnitude import PruneMagnitude
+from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
+from tests.plugins.stage_context import FolderContext
+
+torch = pytest.importorskip("torch", reason="needs torch")
+pytest.importorskip("accelerate", reason="needs accelerate")
+
+FIELDS: dict[str, Any] = {
+    "data": "docs",
+    "steps": 12,
+    "end": 8,
+    "every": 2,
+    "batch_size": 8,
+    "length": 32,
+    "learning_rate": 1e-3,
+    "evaluate_every": 4,
+    "checkpoint_every": 5,
+}
+ENCODER = {key: value for key, value in FIELDS.items() if key != "length"}
+
+
+def context(folder: Path, model: Model) -> FolderContext:
+    data = {
+        ("docs", split): [{"text": text} for text in sentences(80, seed=seed)]
+        for seed, split in enumerate(("train", "validation"))
+    }
+    return FolderContext(folder, data=data, models={"teacher": model})
+
+
+def pruned(model: Model, folder: Path, **fields: Any) -> tuple[Model, FolderContext]:
+    ctx = context(folder, model)
+    return ctx.apply(PruneGradual.model_validate({**FIELDS, **fields}), model), ctx
+
+
+def weights(model: Model) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return {
+        name: tensor
+        for name, tensor in load_file(model.path / "model.safetensors").items()
+        if tensor.ndim == 2 and "embed" not in name and "pooler" not in name
+    }
+
+
+def share(model: Model) -> float:
+    found = weights(model).values()
+    return sum(int((weight == 0).sum()) for weight in found) / sum(weight.numel() for weight in found)
+
+
+def test_the_schedule_is_cubic_between_two_steps() -> None:
+    schedule = SparsitySchedule(0.1, 0.5, begin=10, end=110, every=20, power=3)
+    due = {step: schedule.due(step) for step in range(200) if schedule.due(step) is not None}
+    assert [*due] == [10, 30, 50, 70, 90, 110]
+    assert due[10] == pytest.approx(0.1)
+    assert due[50] == pytest.approx(0.5 - 0.4 * 0.6**3)
+    assert due[110] == 0.5
+    at_once = SparsitySchedule(0.0, 0.5, begin=4, end=6, every=9, power=0)
+    assert [at_once.due(step) for step in range(3, 8)] == [None, 0.5, None, 0.5, None]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"criterion": "wanda"}, {"scope": "global"}, {"power": 0.0, "begin": 1}],
+    ids=["magnitude", "wanda", "global", "at once"],
+)
+def test_the_result_is_as_sparse_as_asked_for(
+    fields: dict[str, Any], tiny_causal: Model, tmp_path: Path
+) -> None:
+    result, ctx = pruned(tiny_causal, tmp_path, sparsity=0.6, **fields)
+    assert share(result) == pytest.approx(0.6, abs=0.01)
+    assert result.spec.tags == ("sparse",)
+    rising = ctx.records["sparsity_after_change"]
+    assert rising == sorted(rising)
+    assert rising[-1] == pytest.approx(0.6, abs=0.01)
+    assert ctx.records["training"]["weights_of_step"] >= 8
+
+
+def test_a_pattern_holds_in_every_group(tiny_causal: Model, tmp_path: Path) -> None:
+    result, _ = pruned(tiny_causal, tmp_path, pattern="2:4")
+    for weight in weights(result).values():
+        assert ((weight.reshape(-1, 4) == 0).sum(1) == 2).all()
+    assert result.spec.tags == ("sparse", "sparse-2:4")
+
+
+def test_an_encoder_learns_from_its_embeddings(tiny_checkpoint: Model, tmp_path: Path) -> None:
+    ctx = context(tmp_path, tiny_checkpoint)
+    result = ctx.apply(PruneGradual.model_validate({**ENCODER, "sparsity": 0.4}), tiny_checkpoint)
+    layers = {name: weight for name, weight in weights(result).items() if "encoder.layer" in name}
+    assert len(layers) == 12
+    assert all(
+        float((weight == 0).float().mean()) == pytest.approx(0.4, abs=0.01) for weight in layers.values()
+    )
+
+
+def test_it_ends_nearer_to_the_text_than_pruning_at_once(tiny_causal: Model, tmp_path: Path) -> None:
+    from modelwright.api.target import Target
+    from modelwright_plugins.format.torch import Torch
+    from modelwright_plugins.text.calibration import token_windows
+
+    result, ctx = pruned(tiny_causal, tmp_path / "gradual", sparsity=0.6, steps=30, end=20, alpha=0.0)
+    once = FolderContext(tmp_path / "once").apply(PruneMagnitude(sparsity=0.6), tiny_causal)
+    held_out = token_windows(tiny_causal, ctx, "docs", "validation", 8, 32)
+    losses = [
+        sum(float(Torch().runner(model, Target(threads=1)).loss(window).mean()) for window in held_out)
+        for model in (result, once)
+    ]
+    assert losses[0] < losses[1]
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(tiny_causal: Model, tmp_path: Path) -> None:
+    whole, _ = pruned(tiny_causal, tmp_path / "whole", criterion="wanda")
+    ctx = context(tmp_path / "broken", tiny_causal)
+
+    def progress(done: int, total: int, what: str = "") -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    ctx.progress = progress  # type: ignore[method-assign]
+    stage = PruneGradual.model_validate({**FIELDS, "criterion": "wanda"})
+    with pytest.raises(KeyboardInterrupt):
+        ctx.apply(stage, tiny_causal)
+    again = context(tmp_path / "again", tiny_causal)
+    again.checkpoint_dir = ctx.checkpoint_dir
+    resumed = again.apply(stage, tiny_causal)
+    assert (resumed.path / "model.safetensors").read_bytes() == (
+        whole.path / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"sparsity": 1.5}, "less than 1"),
+        ({"begin": 8}, "begin 8 is not before end 8"),
+        ({"initial": 0.7, "sparsity": 0.5}, "initial 0.7 is more than the sparsity to reach, 0.5"),
+        ({"pattern": "2:4", "scope": "global"}, "scope has to be layer"),
+        ({"pattern": "2:4", "sparsity": 0.3}, "zeroes 2 of 4 weights"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        PruneGradual.model_validate({**FIELDS, **fields})
+
+
+def test_a_schedule_beyond_the_training_is_refused(tiny_causal: Model, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="The schedule ends at step 50, and training takes 12") as refused:
+        pruned(tiny_causal, tmp_path, end=50)
+    assert refused.value.where == "stages.trial.end"
+
+
+def test_a_pattern_that_matches_no_layer_is_refused_before_training(
+    tiny_causal: Model, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="'lm_haed' matches no layer"):
+        pruned(tiny_causal, tmp_path, include=["lm_haed"])
