@@ -176,6 +176,7 @@ def _run(registry: Registry, step: Stage, checkpoint: Path, scratch: Path) -> Pa
         "target": target.model_dump(mode="json"),
         "seed": 0,
         "datasets": {},
+        "models": {},
     }
     log = scratch / "logs" / "export.txt"
     what = f"{CALL} ({step.name})"

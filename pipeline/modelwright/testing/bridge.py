@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from pydantic import ValidationError
+
 from modelwright.api.stage import Stage
 from modelwright.errors import RecipeError
 from modelwright.registry import Registry
@@ -44,8 +46,14 @@ def find_bridge(registry: Registry, stage: type[Stage]) -> dict[str, dict[str, A
 
 
 def _usable(registry: Registry, name: str, stage: type[Stage]) -> bool:
-    required = any(field.is_required() for field in stage.model_fields.values())
-    return registry.stages.distribution(name).name == BUILT_IN and not required and not stage.missing()
+    """A built-in stage whose packages are here and that runs without parameters."""
+    if registry.stages.distribution(name).name != BUILT_IN or stage.missing():
+        return False
+    try:
+        stage()
+    except ValidationError:
+        return False
+    return True
 
 
 def _takes(stage: type[Stage], format_: str, tags: frozenset[str]) -> bool:
