@@ -52,6 +52,7 @@ from modelwright_plugins.metric.throughput import Throughput
 from modelwright_plugins.prune.gradual import PruneGradual
 from modelwright_plugins.prune.magnitude import PruneMagnitude
 from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
+from modelwright_plugins.prune.structured import PruneStructured
 from modelwright_plugins.prune.wanda import PruneWanda
 from modelwright_plugins.publish.local import Local
 from modelwright_plugins.quantize.bitsandbytes import QuantizeBitsAndBytes
@@ -94,6 +95,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     yield PruneGradual
     yield PruneMagnitude
     yield PruneSparseGPT
+    yield PruneStructured
     yield PruneWanda
     yield QuantizeBitsAndBytes
     yield QuantizeGPTQ

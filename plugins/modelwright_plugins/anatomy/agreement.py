@@ -16,8 +16,12 @@ from modelwright_plugins.anatomy.layout import Layout
 # Checkpoints name experts one by one, transformers holds those of a layer in two tensors.
 EXPERT = re.compile(r"^(?P<layer>.*?\.?layers\.\d+)\.(?:mlp|block_sparse_moe)\.experts\..*$")
 ROUTER = re.compile(r"\.block_sparse_moe\.gate\.")
-# Old names of a norm's tensors, still in BERT's original checkpoint.
-RENAMED = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
+# Names that checkpoints still have and transformers changes as it loads: BERT's norms, GPT-NeoX's head.
+RENAMED = (
+    ("LayerNorm.gamma", "LayerNorm.weight"),
+    ("LayerNorm.beta", "LayerNorm.bias"),
+    ("embed_out.", "lm_head."),
+)
 # Masks and frequencies that older versions of transformers stored.
 IGNORED = re.compile(
     r"(^|\.)(inv_freq|rotary_emb\..*|masked_bias|position_ids|token_type_ids|attn\.bias|attention\.bias)$"

@@ -1,0 +1,1 @@
+"""How much each channel, neuron, head and layer of a transformer matters."""
