@@ -18,7 +18,7 @@ from modelwright_plugins.prune.targets import Part, Rules, by_share
 
 # Shares that are tried are multiples of 1/STEPS, found by halving.
 STEPS = 20
-NEW_TOKENS, ROUNDS = 32, 5
+NEW_TOKENS = 32
 
 
 class At(BaseModel):
@@ -41,13 +41,14 @@ def sizes_within_latency(
     rules: Rules,
     faster: float,
     at: At,
+    rounds: int,
 ) -> Sizes:
     """The sizes at the least share of each part that is `faster` times as fast as the model.
 
     Judged at the lower end of the 95 % interval, as gates are. Which units stay does not change the speed:
     the first stand for them. Raises RecipeError where the largest share does not reach it.
     """
-    metric, figure = _speed(model.spec, at)
+    metric, figure = _speed(model.spec, at, rounds)
     rows: list[JsonValue] = []
     lows: list[float] = []
 
@@ -88,11 +89,11 @@ def least_step(last: int, reached: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _speed(spec: ModelSpec, at: At) -> tuple[Metric, str]:
+def _speed(spec: ModelSpec, at: At, rounds: int) -> tuple[Metric, str]:
     if spec.task == "generate":
-        decode = Decode(batch=(at.batch,), length=(at.length,), new_tokens=NEW_TOKENS, rounds=ROUNDS)
+        decode = Decode(batch=(at.batch,), length=(at.length,), new_tokens=NEW_TOKENS, rounds=rounds)
         return decode, "decode.tokens_per_second"
-    return Latency(batch=(at.batch,), length=(at.length,), rounds=ROUNDS), "latency.p50"
+    return Latency(batch=(at.batch,), length=(at.length,), rounds=rounds), "latency.p50"
 
 
 def _first_units(

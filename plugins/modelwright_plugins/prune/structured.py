@@ -88,6 +88,7 @@ class PruneStructured(
     )
     latency: float | None = Field(None, gt=1, description="Budget: how many times faster to be, as measured.")
     at: At = Field(At(), description="Batch and length (of the prompt) that a latency is measured at.")
+    rounds: int = Field(7, ge=3, description="Turns each model takes where a latency is measured.")
     cut: tuple[Part, ...] = Field(
         (),
         description="Parts that a budget is taken from; empty: neurons, and heads where they can go alone.",
@@ -196,7 +197,9 @@ class PruneStructured(
             after = self.sizes(anatomy, family, ctx.where)
         else:
             rules, parts = self._rules(family, ctx.where), self._parts(family)
-            after = sizes_within_latency(model, ctx, family, before, parts, rules, self.latency, self.at)
+            after = sizes_within_latency(
+                model, ctx, family, before, parts, rules, self.latency, self.at, self.rounds
+            )
         copy_with_fast_tokenizer(model, ctx.out)
         network = load_checkpoint(model).to(ctx.target.device)
         require_known(network, family, before)

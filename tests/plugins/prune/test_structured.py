@@ -259,7 +259,7 @@ def test_the_least_step_is_found_by_halving() -> None:
 
 def test_a_latency_that_nothing_reaches_is_refused(bert: Model, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"With 95% less of neurons it is .* and not 1000 times") as refused:
-        pruned(bert, tmp_path, latency=1000, at={"batch": 1, "length": 8})
+        pruned(bert, tmp_path, latency=1000, at={"batch": 1, "length": 8}, rounds=3)
     assert refused.value.where == "stages.trial.latency"
     assert stage(latency=2).depends_on_machine()
     assert not stage(parameters=0.2).depends_on_machine()
