@@ -61,8 +61,8 @@ class PruneStructured(
     Each of `neurons`, `heads`, `width` and `layers` is a share or a number to remove. In their place one
     budget: `parameters` is the share that has to go; `latency` how many times faster the result has to be
     where it is measured (one forward pass; for a model that generates, its new tokens). A budget takes the
-    same share of every part in `cut`, the least that reaches it, and gives neurons back where a step of
-    heads or layers overshoots.
+    same share of every part in `cut` (whole layers, and heads to the nearest), the least that reaches it,
+    and gives neurons back where a step of heads or layers overshoots.
 
     Every layer keeps the same sizes, since the classes of these families read one of each for all: a layer
     loses its own least important units, and as many as the others. Layers go first, by block influence

@@ -158,9 +158,12 @@ def _without_tied_width(sizes: Sizes, amount: int | float, rules: Rules) -> Size
 
 
 def by_share(sizes: Sizes, share: float, parts: Sequence[Part], rules: Rules) -> Sizes:
-    """The sizes with the same share of each part less, as near as each comes; something is left of all."""
+    """The sizes with the same share of each part less, as near as each comes; something is left of all.
+
+    A layer goes only when the share comes to a whole one, as it costs most.
+    """
     if "layers" in parts:
-        sizes = sizes._replace(layers=max(1, sizes.layers - round(share * sizes.layers)))
+        sizes = sizes._replace(layers=max(1, sizes.layers - int(share * sizes.layers)))
     if "neurons" in parts:
         sizes = sizes._replace(neurons=rules.rounded("neurons", share, sizes))
     if "heads" in parts or ("width" in parts and not rules.own_head_dim):
