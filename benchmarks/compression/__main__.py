@@ -15,20 +15,15 @@ from typing import Any, NamedTuple
 
 from benchmarks.compression import peer
 from benchmarks.compression.language_chains import TABLES, Chain
+from benchmarks.models.perplexity import DOCS, METRIC, observe
 from benchmarks.models.steps import run_stages
 from benchmarks.record import heading, write
 from benchmarks.turns.machine import cpu_model
-from modelwright.api.metric import MetricContext, Observation
+from modelwright.api.metric import Observation
 from modelwright.api.model import Model
-from modelwright.api.target import Target
-from modelwright.registry import Registry
-from modelwright_plugins.dataset.python_docs import PythonDocs
-from modelwright_plugins.metric.perplexity import Perplexity
 from modelwright_plugins.metric.size import deflated_bytes
 
 WORK = Path.home() / ".cache" / "modelwright" / "benchmarks" / "compression"
-DOCS = {"use": "python-docs", "form": "text"}
-METRIC = Perplexity(data="docs", length=512, stride=256, tokens=60_000)
 REFERENCE = "reference-lm"
 PEER = "peer"
 
@@ -63,15 +58,6 @@ def beside_peer(work: Path) -> Iterator[Row]:
         yield row
         name = row.name.replace("ours", "llm-compressor")
         yield Row(name, row.chain, theirs[name])
-
-
-def observe(model: Model) -> Observation:
-    """The losses on the test split, in the model's own runtime."""
-    records = PythonDocs(form="text").load("test")
-    form = Registry.load().formats[model.spec.format]()
-    target = Target().resolved()
-    context = MetricContext(target, 0, form, {("docs", "test"): records})
-    return next(iter(METRIC.observe(model, form.runner(model, target), context)))
 
 
 def measured(rows: Iterable[Row]) -> list[dict[str, Any]]:

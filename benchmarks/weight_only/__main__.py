@@ -13,19 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.models.perplexity import DOCS, METRIC, observe
 from benchmarks.models.steps import run_stages
 from benchmarks.record import heading, write
 from benchmarks.turns.machine import cpu_model
 from benchmarks.weight_only.variants import PAIRS, VARIANTS
-from modelwright.api.metric import MetricContext, Observation, Value
+from modelwright.api.metric import Observation, Value
 from modelwright.api.model import Model
-from modelwright.api.target import Target
-from modelwright_plugins.dataset.python_docs import PythonDocs
-from modelwright_plugins.format.onnx import Onnx
-from modelwright_plugins.metric.perplexity import Perplexity
-
-DOCS = {"use": "python-docs", "form": "text"}
-METRIC = Perplexity(data="docs", length=512, stride=256, tokens=60_000)
 
 
 def quantized(parameters: dict[str, Any] | None, place: Path) -> tuple[Model, dict[str, Any]]:
@@ -36,14 +30,6 @@ def quantized(parameters: dict[str, Any] | None, place: Path) -> tuple[Model, di
     runner = run_stages(stages, "reference-lm", place, {"docs": DOCS})
     last = runner.results[-1]
     return runner.models[last.name], dict(last.records)
-
-
-def observe(model: Model) -> Observation:
-    """The losses on the test split."""
-    records = PythonDocs(form="text").load("test")
-    target = Target().resolved()
-    context = MetricContext(target, 0, Onnx(), {("docs", "test"): records})
-    return next(iter(METRIC.observe(model, Onnx().runner(model, target), context)))
 
 
 def compared(baseline: Observation, candidate: Observation) -> Value:
