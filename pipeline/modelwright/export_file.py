@@ -10,11 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import ValidationError
 
 from modelwright.api.format import Format
-from modelwright.api.model import SPEC_FILE, Model
+from modelwright.api.model import Model
 from modelwright.api.stage import Stage
 from modelwright.api.target import Target
 from modelwright.engine.step import HANDLER
 from modelwright.errors import RecipeError, did_you_mean
+from modelwright.planning.source import checked_spec
 from modelwright.process.worker import Worker
 from modelwright.recipe.origin import Origin
 from modelwright.recipe.refusal import refusal
@@ -148,11 +149,7 @@ def _checkpoint(model: Savable | str | Path, tokenizer: Savable | None, scratch:
 def _run(registry: Registry, step: Stage, checkpoint: Path, scratch: Path) -> Path:
     """Check the checkpoint as a plan does and run the stage in a worker; the folder of the result."""
     format_ = registry.formats[step.takes]()
-    if (checkpoint / SPEC_FILE).is_file():
-        spec = Model.open(checkpoint, digest="unread").spec
-    else:
-        spec = format_.describe(checkpoint)
-    format_.check(checkpoint)
+    spec = checked_spec(format_, checkpoint)
     if spec.format != step.takes or spec.task not in step.tasks:
         raise RecipeError(
             f"The stage '{step.name}' takes {step.takes} models of task {', '.join(step.tasks)}; this one is "
@@ -167,9 +164,7 @@ def _run(registry: Registry, step: Stage, checkpoint: Path, scratch: Path) -> Pa
     payload = {
         "name": STEP,
         "stage": step.reference(),
-        "path": str(checkpoint),
-        "spec": spec.model_dump(mode="json"),
-        "digest": "unread",
+        **Model(checkpoint, spec, "unread").to_dict(),
         "out": str(out),
         "checkpoint_dir": str(kept),
         "logs": str(scratch / "logs"),

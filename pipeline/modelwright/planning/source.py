@@ -39,11 +39,7 @@ def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelS
         recipe.origin.of("model.format"),
         "a Hugging Face checkpoint (config.json, safetensors, tokenizer), or an artifact's model/",
     )
-    if (path / SPEC_FILE).is_file():
-        spec = Model.open(path, digest="unread").spec
-    else:
-        spec = format_.describe(path, trust_remote_code=source.trust_remote_code)
-    format_.check(path)
+    spec = checked_spec(format_, path, trust_remote_code=source.trust_remote_code)
     changed = _with_overrides(recipe, spec)
     return path, changed, changed.model_copy(update={"dtype": spec.dtype})
 
@@ -58,10 +54,17 @@ def find_model(registry: Registry, text: str, where: str) -> Model:
         registry.formats.require(DEFAULT_FORMAT, where)
         path = registry.formats[DEFAULT_FORMAT]().fetch(text, revision=None, trust_remote_code=False)
     format_ = find_format(registry, path, None, where, "a Hugging Face checkpoint, or an artifact's model/")
-    described = (path / SPEC_FILE).is_file()
-    spec = Model.open(path, digest="unread").spec if described else format_.describe(path)
+    return Model(path, checked_spec(format_, path), "unread")
+
+
+def checked_spec(format_: Format, path: Path, *, trust_remote_code: bool = False) -> ModelSpec:
+    """What a folder says it holds, or else what its format finds in it; checked by the format."""
+    if (path / SPEC_FILE).is_file():
+        spec = Model.open(path, digest="unread").spec
+    else:
+        spec = format_.describe(path, trust_remote_code=trust_remote_code)
     format_.check(path)
-    return Model(path, spec, "unread")
+    return spec
 
 
 def local_folder(text: str, where: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwright.api.runner import Inputs
 from modelwright.errors import StageError
+from modelwright_plugins.blockwise.feed import fed
 from modelwright_plugins.blockwise.matrices import Matrix, blocks_of, matrices_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _entering(
     with _calling(blocks, stand_aside), torch.no_grad():
         for batch in batches:
             arguments.append([])
-            network.base_model(**_fed(network, batch))
+            network.base_model(**fed(network.base_model, batch))
             if len(arguments[-1]) != len(blocks):
                 raise StageError(
                     f"{type(network).__name__} called its {len(blocks)} layers {len(arguments[-1])} times.",
@@ -106,22 +106,12 @@ def _gives_pairs(network: PreTrainedModel, blocks: torch.nn.ModuleList, batch: I
     )
     try:
         with torch.no_grad():
-            network.base_model(**_fed(network, {name: array[:, :2] for name, array in batch.items()}))
+            network.base_model(
+                **fed(network.base_model, {name: array[:, :2] for name, array in batch.items()})
+            )
     finally:
         handle.remove()
     return found[0]
-
-
-def _fed(network: PreTrainedModel, batch: Inputs) -> dict[str, Any]:
-    """What the network takes of a batch, as tensors."""
-    import torch
-
-    names = inspect.signature(network.base_model.forward).parameters
-    device = network.device
-    fed: dict[str, Any] = {
-        name: torch.from_numpy(array).to(device) for name, array in batch.items() if name in names
-    }
-    return fed | ({"use_cache": False} if "use_cache" in names else {})
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model
 from modelwright_plugins.distill.stage import Distillation
-from modelwright_plugins.distill.texts import text_examples
+from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Example, Examples
 
@@ -76,10 +76,7 @@ class DistillEmbeddings(
         return EmbeddingObjective(self, self.load_student(model, ctx), model.spec, outputs, ctx), examples
 
     def _examples(self, model: Model, ctx: TrainingContext) -> Examples:
-        return Examples(
-            text_examples(model, ctx, self.data, "train", pieces=self.pieces),
-            text_examples(model, ctx, self.data, "validation", pieces=False),
-        )
+        return task_examples(model, ctx, self.data, pieces=self.pieces, length=model.spec.max_length)
 
     def _outputs(self, model: Model, ctx: TrainingContext, examples: Examples) -> TeacherOutputs:
         from modelwright_plugins.distill.outputs import TeacherOutputs

@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSpec
 from modelwright.errors import RecipeError
 from modelwright_plugins.distill.layer_pairs import Pairs
 from modelwright_plugins.distill.stage import Distillation
-from modelwright_plugins.distill.texts import labelled_examples, text_examples, window_examples
+from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
-from modelwright_plugins.training.example import Example, Examples
+from modelwright_plugins.training.example import Examples
 
 if TYPE_CHECKING:
     from modelwright_plugins.training.objective import Objective
-
-SPLITS: tuple[Split, Split] = ("train", "validation")
 
 
 class DistillHidden(
@@ -79,13 +76,6 @@ class DistillHidden(
         """The student's distance from the teacher that runs beside it."""
         from modelwright_plugins.distill.hidden_objective import HiddenObjective
 
-        train, held_out = (self._examples(model, ctx, split) for split in SPLITS)
+        examples = task_examples(model, ctx, self.data, pieces=self.pieces, length=self.length)
         student, teacher = self.load_student(model, ctx), self.load_teacher(model, ctx)
-        return HiddenObjective(self, student, teacher, model.spec, ctx), Examples(train, held_out)
-
-    def _examples(self, model: Model, ctx: TrainingContext, split: Split) -> list[Example]:
-        if model.spec.task == "embed":
-            return text_examples(model, ctx, self.data, split, pieces=self.pieces and split == "train")
-        if model.spec.task == "classify":
-            return labelled_examples(model, ctx, self.data, split)
-        return window_examples(model, ctx, self.data, split, min(self.length, model.spec.max_length))
+        return HiddenObjective(self, student, teacher, model.spec, ctx), examples

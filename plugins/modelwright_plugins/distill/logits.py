@@ -12,7 +12,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSpec
 from modelwright.errors import RecipeError
 from modelwright_plugins.distill.stage import Distillation
-from modelwright_plugins.distill.texts import labelled_examples, window_examples
+from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Examples
 
@@ -92,17 +92,8 @@ class DistillLogits(
         return LogitsObjective(student, teacher, self.temperature, self.alpha), examples
 
     def _examples(self, model: Model, ctx: TrainingContext) -> Examples:
-        if model.spec.task == "generate":
-            length = min(self.length, model.spec.max_length)
-            return Examples(
-                window_examples(model, ctx, self.data, "train", length),
-                window_examples(model, ctx, self.data, "validation", length),
-            )
-        examples = Examples(
-            labelled_examples(model, ctx, self.data, "train"),
-            labelled_examples(model, ctx, self.data, "validation"),
-        )
-        if self.alpha < 1:
+        examples = task_examples(model, ctx, self.data, pieces=False, length=self.length)
+        if model.spec.task == "classify" and self.alpha < 1:
             _require_labelled(examples, model, ctx)
         return examples
 

@@ -12,10 +12,23 @@ from modelwright_plugins.text.calibration import run_together
 from modelwright_plugins.text.prompts import PromptTokenizer
 from modelwright_plugins.text.tokenize import open_tokenizer
 from modelwright_plugins.training.context import TrainingContext
-from modelwright_plugins.training.example import Example
+from modelwright_plugins.training.example import Example, Examples
 
 # Words of the pieces that texts are cut into: a title, a sentence or two, a paragraph.
 PIECE_WORDS = (6, 16, 40)
+
+
+def task_examples(model: Model, ctx: TrainingContext, data: str, *, pieces: bool, length: int) -> Examples:
+    """What a model of its task is taught on: texts with `pieces` to train on, labelled texts, or windows."""
+
+    def of(split: Split) -> list[Example]:
+        if model.spec.task == "embed":
+            return text_examples(model, ctx, data, split, pieces=pieces and split == "train")
+        if model.spec.task == "classify":
+            return labelled_examples(model, ctx, data, split)
+        return window_examples(model, ctx, data, split, min(length, model.spec.max_length))
+
+    return Examples(of("train"), of("validation"))
 
 
 def text_examples(

@@ -14,6 +14,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import Footprint, Stage
 from modelwright.errors import RecipeError, did_you_mean
+from modelwright_plugins.prune.sparsity import SPARSE
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Examples
 from modelwright_plugins.training.footprint import TEXT_TOKENS, training_footprint
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from modelwright_plugins.training.hook import Hook
     from modelwright_plugins.training.objective import Objective
-
-SPARSE = "sparse"
 
 
 class TrainingStage(Stage):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelwright.api.context import StageContext
 from modelwright.api.dataset import Record, Split, text_of
 from modelwright.api.model import Model
 from modelwright.api.runner import Inputs
 from modelwright.errors import RecipeError
+from modelwright_plugins.blockwise.feed import fed
 from modelwright_plugins.text.calibration import calibration_batches
 from modelwright_plugins.text.tokenize import TextTokenizer
 
@@ -82,12 +82,12 @@ def loss_steps(
 
 
 def _forward(network: PreTrainedModel, batch: Inputs) -> None:
-    network.base_model(**_fed(network.base_model, batch))
+    network.base_model(**fed(network.base_model, batch))
 
 
 def _next_token_loss(network: PreTrainedModel, batch: Inputs) -> torch.Tensor:
-    fed = _fed(network, batch)
-    loss: torch.Tensor = network(**fed, labels=fed["input_ids"]).loss
+    inputs = fed(network, batch)
+    loss: torch.Tensor = network(**inputs, labels=inputs["input_ids"]).loss
     return loss
 
 
@@ -96,7 +96,7 @@ def _label_loss(
 ) -> torch.Tensor:
     import torch
 
-    logits = network(**_fed(network, tokenizer([text_of(record)]))).logits.float()
+    logits = network(**fed(network, tokenizer([text_of(record)]))).logits.float()
     labels = model.spec.labels
     known = record.get("label") in labels
     label = labels.index(record["label"]) if known else int(logits.argmax())
@@ -112,23 +112,11 @@ def _pairs_loss(
     from modelwright_plugins.distill.pooling import pooled
 
     def embedded(texts: list[str]) -> torch.Tensor:
-        fed = _fed(network, tokenizer(texts))
-        mask = torch.from_numpy(tokenizer(texts)["attention_mask"]).to(network.device)
-        return normalize(pooled(network(**fed).last_hidden_state, mask, model.spec), dim=-1)
+        batch = tokenizer(texts)
+        mask = torch.from_numpy(batch["attention_mask"]).to(network.device)
+        return normalize(pooled(network(**fed(network, batch)).last_hidden_state, mask, model.spec), dim=-1)
 
     queries = embedded([record["query"] for record in records])
     passages = embedded([record["passage"] for record in records])
     scores = SCALE * queries @ passages.T
     return cross_entropy(scores, torch.arange(len(records), device=scores.device))
-
-
-def _fed(module: torch.nn.Module, batch: Inputs) -> dict[str, Any]:
-    """What a network takes of a batch, as tensors; without a cache."""
-    import torch
-
-    names = inspect.signature(module.forward).parameters
-    device = next(module.parameters()).device
-    fed: dict[str, Any] = {
-        name: torch.from_numpy(array).to(device) for name, array in batch.items() if name in names
-    }
-    return fed | ({"use_cache": False} if "use_cache" in names else {})
