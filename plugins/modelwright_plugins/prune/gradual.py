@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,21 +13,19 @@ from modelwright.errors import RecipeError
 from modelwright_plugins.distill.embeddings import DistillEmbeddings
 from modelwright_plugins.distill.logits import DistillLogits
 from modelwright_plugins.distill.stage import Distillation
-from modelwright_plugins.prune.pattern import Pattern, numbers, require_whole_groups
-from modelwright_plugins.prune.sparsity import with_sparsity
+from modelwright_plugins.prune.pattern import numbers
 from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
+from modelwright_plugins.prune.sparsity_target import SparsityTarget
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Examples
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from modelwright_plugins.blockwise.matrices import Matrix
     from modelwright_plugins.training.hook import Hook
     from modelwright_plugins.training.objective import Objective
 
 
 class PruneGradual(
+    SparsityTarget,
     Distillation,
     name="prune.gradual",
     takes="torch",
@@ -50,12 +48,6 @@ class PruneGradual(
     Sun et al. 2024, arXiv:2306.11695.
     """
 
-    sparsity: float | None = Field(
-        None, gt=0, lt=1, description="Share of the weights of the pruned layers set to zero (default: 0.5)."
-    )
-    pattern: Pattern | None = Field(
-        None, description="n:m, such as 2:4: of m neighbouring weights in a row n stay; instead of sparsity."
-    )
     initial: float = Field(0.0, ge=0, lt=1, description="Sparsity after step `begin`.")
     begin: int = Field(0, ge=0, description="The step from which weights go.")
     end: int = Field(ge=1, description="The step after which no more go.")
@@ -65,8 +57,6 @@ class PruneGradual(
     scope: Literal["layer", "global"] = Field(
         "layer", description="Each layer loses the same share, or all together by one threshold."
     )
-    include: tuple[str, ...] = Field((), description="Name patterns of the layers to prune; empty: all.")
-    exclude: tuple[str, ...] = Field((), description="Name patterns of layers that stay as they are.")
     alpha: float = Field(0.5, ge=0, le=1, description="Weight of the teacher against the labels.")
     temperature: float = Field(2.0, gt=0, description="What logits are divided by.")
     length: int = Field(128, ge=8, description="Tokens of a window, for a model that generates.")
@@ -85,18 +75,6 @@ class PruneGradual(
         if self.initial > self.share:
             raise ValueError(f"initial {self.initial} is more than the sparsity to reach, {self.share}")
         return self
-
-    @property
-    def share(self) -> float:
-        """The share of weights that go."""
-        if self.pattern is None:
-            return 0.5 if self.sparsity is None else self.sparsity
-        kept, of = numbers(self.pattern)
-        return 1 - kept / of
-
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
-        """Sparse, and by which pattern."""
-        return with_sparsity(super().tags_after(tags), self.pattern)
 
     def best_from(self) -> int:
         """Only weights that are as sparse as asked for are kept."""
@@ -120,10 +98,7 @@ class PruneGradual(
 
         network = load_skeleton(model)
         where = (ctx.where("include"), ctx.where("exclude"))
-        for matrix in self._matrices(network, where):
-            if self.pattern is not None:
-                inputs = matrix.weight.shape[1]
-                require_whole_groups(matrix.name, inputs, self.pattern, ctx.where("pattern"))
+        self.require_groups(self.matrices(network, where), ctx)
         self._learning(model).prepare(model, ctx)
 
     def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
@@ -140,24 +115,13 @@ class PruneGradual(
         return [
             *super().hooks(objective, model, steps),
             GrowingMasks(
-                self._matrices(objective.student),
+                self.matrices(objective.student),
                 schedule,
                 scope=self.scope,
                 activations=self.criterion == "wanda",
                 pattern=self.pattern,
             ),
         ]
-
-    def _matrices(
-        self, network: PreTrainedModel, where: tuple[str, str] = ("include", "exclude")
-    ) -> list[Matrix]:
-        """The layers to prune; `where` says where the recipe names them."""
-        from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
-
-        every = {matrix.name: matrix for matrix in matrices_of(network)}
-        include = self.include or (f"{blocks_of(network)[0]}.*",)
-        names = chosen([*every], include, self.exclude, where)
-        return [every[name] for name in names]
 
     def _learning(self, model: Model) -> DistillLogits | DistillEmbeddings:
         """The stage whose objective is trained for, with the fields that it shares with this one."""

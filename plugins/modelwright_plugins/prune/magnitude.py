@@ -69,17 +69,12 @@ class PruneMagnitude(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Load, zero, save."""
-        from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
         from modelwright_plugins.format.torch import load_checkpoint
         from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
 
         copy_with_fast_tokenizer(model, ctx.out)
         network = load_checkpoint(model)
-        within = blocks_of(network)[0] + "."
-        every = {matrix.name: matrix for matrix in matrices_of(network)}
-        where = (ctx.where("include"), ctx.where("exclude"))
-        names = chosen([*every], self.include or (f"{within}*",), self.exclude, where)
-        matrices = [every[name] for name in names]
+        matrices = self.matrices(network, (ctx.where("include"), ctx.where("exclude")))
         self.require_groups(matrices, ctx)
         self._require_tiles(matrices, ctx)
         before = {matrix.name: sparsity_of(matrix) for matrix in matrices}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from modelwright.api.context import StageContext
-from modelwright.api.stage import Stage
-from modelwright_plugins.prune.pattern import Pattern, numbers, require_whole_groups
-from modelwright_plugins.prune.sparsity import with_sparsity
+from modelwright_plugins.prune.pattern import numbers
+from modelwright_plugins.prune.sparsity_target import SparsityTarget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,17 +17,8 @@ if TYPE_CHECKING:
     from modelwright_plugins.blockwise.matrices import Matrix
 
 
-class UnstructuredPruning(Stage):
-    """How many weights go, and of which layers."""
-
-    sparsity: float | None = Field(
-        None, gt=0, lt=1, description="Share of the weights of each layer set to zero (default: 0.5)."
-    )
-    pattern: Pattern | None = Field(
-        None, description="n:m, such as 2:4: of m neighbouring weights in a row n stay; instead of sparsity."
-    )
-    include: tuple[str, ...] = Field((), description="Name patterns of the layers to prune; empty: all.")
-    exclude: tuple[str, ...] = Field((), description="Name patterns of layers that stay as they are.")
+class UnstructuredPruning(SparsityTarget):
+    """One target, and what a report shows of it."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -38,24 +28,6 @@ class UnstructuredPruning(Stage):
                 f"the pattern {self.pattern} sets {of - kept} of {of} weights to zero; leave out sparsity"
             )
         return self
-
-    @property
-    def share(self) -> float:
-        """The share of weights that go."""
-        if self.pattern is None:
-            return 0.5 if self.sparsity is None else self.sparsity
-        kept, of = numbers(self.pattern)
-        return 1 - kept / of
-
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
-        """Sparse, and by which pattern. Zeros stay zeros, so that an earlier pattern still holds."""
-        return with_sparsity(super().tags_after(tags), self.pattern)
-
-    def require_groups(self, matrices: Sequence[Matrix], ctx: StageContext) -> None:
-        """Raise StageError where a pattern does not fit a layer."""
-        if self.pattern is not None:
-            for matrix in matrices:
-                require_whole_groups(matrix.name, matrix.weight.shape[1], self.pattern, ctx.where("pattern"))
 
     def report(
         self,
