@@ -48,7 +48,12 @@ class DistillEmbeddings(
     similarity: float = Field(
         0.0, ge=0, description="Weight of the squared error of cosines between the texts of a batch."
     )
-    pieces: bool = Field(True, description="Train on runs of 6, 16 and 40 words of the texts as well.")
+    pieces: float = Field(
+        2.0,
+        ge=0,
+        description="Train on runs of 6, 16, 40 and 100 words as well, of each length as many as cover the "
+        "texts so many times; 0: on whole texts only.",
+    )
     offline: str | None = Field(
         None, description="Folder to keep the teacher's embeddings in, and to take them from."
     )

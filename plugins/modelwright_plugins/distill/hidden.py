@@ -53,7 +53,9 @@ class DistillHidden(
     logits: float = Field(0.0, ge=0, description="Weight of the softened logits (classify, generate).")
     temperature: float = Field(2.0, gt=0, description="What both models' logits are divided by.")
     embeddings: float = Field(0.0, ge=0, description="Weight of the sentence embeddings' distance (embed).")
-    pieces: bool = Field(True, description="Train on runs of 6, 16 and 40 words too, for task embed.")
+    pieces: float = Field(
+        2.0, ge=0, description="For task embed: as in distill.embeddings, how often pieces cover the texts."
+    )
     length: int = Field(128, ge=8, description="Tokens of a window, for a model that generates.")
 
     @model_validator(mode="after")

@@ -92,7 +92,7 @@ class DistillLogits(
         return LogitsObjective(student, teacher, self.temperature, self.alpha), examples
 
     def _examples(self, model: Model, ctx: TrainingContext) -> Examples:
-        examples = task_examples(model, ctx, self.data, pieces=False, length=self.length)
+        examples = task_examples(model, ctx, self.data, pieces=0, length=self.length)
         if model.spec.task == "classify" and self.alpha < 1:
             _require_labelled(examples, model, ctx)
         return examples

@@ -14,16 +14,16 @@ from modelwright_plugins.text.tokenize import open_tokenizer
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Example, Examples
 
-# Words of the pieces that texts are cut into: a title, a sentence or two, a paragraph.
-PIECE_WORDS = (6, 16, 40)
+# Words of the pieces that texts are cut into: a title, a sentence or two, a paragraph, several.
+PIECE_WORDS = (6, 16, 40, 100)
 
 
-def task_examples(model: Model, ctx: TrainingContext, data: str, *, pieces: bool, length: int) -> Examples:
-    """What a model of its task is taught on: texts with `pieces` to train on, labelled texts, or windows."""
+def task_examples(model: Model, ctx: TrainingContext, data: str, *, pieces: float, length: int) -> Examples:
+    """What a model of its task is taught on: texts, trained on with `pieces`; labelled texts; or windows."""
 
     def of(split: Split) -> list[Example]:
         if model.spec.task == "embed":
-            return text_examples(model, ctx, data, split, pieces=pieces and split == "train")
+            return text_examples(model, ctx, data, split, pieces=pieces if split == "train" else 0)
         if model.spec.task == "classify":
             return labelled_examples(model, ctx, data, split)
         return window_examples(model, ctx, data, split, min(length, model.spec.max_length))
@@ -32,16 +32,15 @@ def task_examples(model: Model, ctx: TrainingContext, data: str, *, pieces: bool
 
 
 def text_examples(
-    model: Model, ctx: TrainingContext, data: str, split: Split, *, pieces: bool
+    model: Model, ctx: TrainingContext, data: str, split: Split, *, pieces: float
 ) -> list[Example]:
-    """Each query, passage and text of a split once, cut at the model's longest; with `pieces` parts of them.
+    """Each query, passage and text of a split once, cut at the model's longest, and `pieces` of them.
 
     Raises RecipeError where there is no text.
     """
     records = ctx.data(data, split)
     texts = [text for record in records for text in _texts_of(record) if text]
-    if pieces:
-        texts += _pieces(texts, random.Random(ctx.seed))
+    texts += _pieces(texts, pieces, random.Random(ctx.seed))
     _require(texts, ctx, data, split)
     return [Example(ids, number, split) for number, ids in enumerate(_encode(model, [*dict.fromkeys(texts)]))]
 
@@ -88,13 +87,15 @@ def _texts_of(record: Record) -> list[str]:
     return [record.get("query", ""), record.get("passage", "")] if "query" in record else [text_of(record)]
 
 
-def _pieces(texts: Iterable[str], rng: random.Random) -> list[str]:
-    """Runs of words at random places, of each length about as many as cover half of a text."""
-    found = []
+def _pieces(texts: Iterable[str], times: float, rng: random.Random) -> list[str]:
+    """Runs of words at random places, of each length about as many as cover a longer text so many times."""
+    found: list[str] = []
+    if not times:
+        return found
     for text in texts:
         words = text.split()
         for count in PIECE_WORDS:
-            for _ in range(max(1, len(words) // (2 * count)) if len(words) > count else 0):
+            for _ in range(max(1, int(times * len(words) / count)) if len(words) > count else 0):
                 start = rng.randrange(len(words) - count + 1)
                 found.append(" ".join(words[start : start + count]))
     return found

@@ -19,7 +19,7 @@ from tests.plugins.tiny_bert import save_tiny_bert
 
 pytest.importorskip("accelerate", reason="needs accelerate")
 
-SHORT = {"data": "texts", "layers": "first 1", "steps": 3, "pieces": False}
+SHORT = {"data": "texts", "layers": "first 1", "steps": 3, "pieces": 0}
 
 
 class TestConformance(StageConformance):
@@ -28,7 +28,14 @@ class TestConformance(StageConformance):
 
 
 def stage(**fields: object) -> DistillEmbeddings:
-    usual = {"data": "docs", "layers": [1], "epochs": 2, "batch_size": 16, "learning_rate": 3e-3}
+    usual = {
+        "data": "docs",
+        "layers": [1],
+        "pieces": 0.5,
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+    }
     return DistillEmbeddings.model_validate({**usual, **fields})
 
 
@@ -107,7 +114,7 @@ def test_outputs_of_another_teacher_or_changed_ones_are_refused(
     assert f"stages.trial.offline: {folder}" in str(caught.value)
     with pytest.raises(StageError, match="were made with another examples"):
         context(tmp_path / "third", tiny_checkpoint).apply(
-            stage(offline=str(folder), pieces=False), tiny_checkpoint
+            stage(offline=str(folder), pieces=0), tiny_checkpoint
         )
     shard = folder / "train-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
@@ -150,3 +157,16 @@ def test_no_text_is_a_clear_error(tiny_checkpoint: Model, tmp_path: Path) -> Non
 def test_without_any_loss_there_is_nothing_to_train_for() -> None:
     with pytest.raises(ValueError, match="nothing is left to train for"):
         stage(weight=0)
+
+
+def test_pieces_cover_the_texts_as_often_as_asked_for(tiny_checkpoint: Model, tmp_path: Path) -> None:
+    def counted(pieces: float) -> int:
+        ctx = context(tmp_path / f"{pieces}", tiny_checkpoint)
+        ctx.apply(stage(pieces=pieces, steps=1), tiny_checkpoint)
+        kept = ctx.records["teacher_outputs"]
+        assert isinstance(kept, dict)
+        return int(kept["examples"])
+
+    whole, once, thrice = map(counted, (0, 1, 3))
+    assert whole < once
+    assert thrice - whole == pytest.approx(3 * (once - whole), rel=0.4)

@@ -25,11 +25,18 @@ from modelwright_plugins.format.torch import Torch
 
 class TestConformance(StageConformance):
     stage = DistillHidden
-    parameters = {"data": "texts", "layers": "first 1", "steps": 3, "pieces": False, "relations": 0.5}  # noqa: RUF012
+    parameters = {"data": "texts", "layers": "first 1", "steps": 3, "pieces": 0, "relations": 0.5}  # noqa: RUF012
 
 
 def stage(**fields: object) -> DistillHidden:
-    usual = {"data": "docs", "layers": [1], "epochs": 2, "batch_size": 16, "learning_rate": 3e-3}
+    usual = {
+        "data": "docs",
+        "layers": [1],
+        "pieces": 0.5,
+        "epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+    }
     return DistillHidden.model_validate({**usual, "length": 32, **fields})
 
 

@@ -19,7 +19,7 @@ from modelwright.testing.tiny_model import write_tiny_model
 
 pytest.importorskip("accelerate", reason="needs accelerate")
 
-DISTILL = {"use": "distill.embeddings", "data": "texts", "steps": 2, "pieces": False}
+DISTILL = {"use": "distill.embeddings", "data": "texts", "steps": 2, "pieces": 0}
 
 
 def planned(folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> Plan:

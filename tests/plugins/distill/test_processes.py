@@ -67,5 +67,5 @@ def test_a_loss_that_diverges_stops_every_process(tiny_checkpoint: Model, tmp_pa
     diverging = stage(
         processes=2, learning_rate=1e30, warmup=0, clip=None, distance="mse", checkpoint_every=1
     )
-    with pytest.raises(StageError, match=r"became (nan|inf) at step \d of 21"):
+    with pytest.raises(StageError, match=r"became (nan|inf) at step \d of \d+"):
         context(tmp_path / "run", tiny_checkpoint).apply(diverging, tiny_checkpoint)
