@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.compression.language_chains import CALIBRATED, Chain
+from benchmarks.compression.language_chains import CALIBRATED
+from benchmarks.compression.made import Chain
 from benchmarks.encoder.environment import call, ensure
 from benchmarks.encoder.peers import Peer
 from modelwright.api.dataset import text_of

