@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from modelwright.api.model import Model, ModelSize
@@ -81,9 +81,10 @@ class Plan:
 
     def key_of(self, stage: Stage, model_digest: str) -> str:
         """The key of a step whose input is known."""
-        return _key(
-            self.recipe, self.registry, stage, model_digest, self.data_digests, self.models, self.target
-        )
+        data = {name: self.data_digests[name] for name in stage.data_names()}
+        models = {field: input_digest(self.models[name]) for field, name in stage.model_names().items()}
+        distribution = self.registry.stages.distribution(stage.name)
+        return step_key(stage, distribution, model_digest, data, models, self.target, self.recipe.text.seed)
 
 
 def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
@@ -111,13 +112,12 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
         name: baseline if name == ORIGINAL else replace(model, digest=digest_folder(model.path))
         for name, model in models.items()
     }
-    steps = _steps(registry, recipe, workspace, source, data, models, target, footprints)
     if spec.trust_remote_code:
         notes.append("The checkpoint's own code was trusted and run (model.trust_remote_code).")
-    _check_room(recipe, steps, workspace)
-    return Plan(
-        recipe, registry, workspace, target, source, baseline, models, size, data, steps, tuple(notes)
-    )
+    plan = Plan(recipe, registry, workspace, target, source, baseline, models, size, data, (), tuple(notes))
+    plan = replace(plan, steps=_steps(plan, footprints))
+    _check_room(plan)
+    return plan
 
 
 def _further_models(registry: Registry, recipe: Recipe) -> dict[str, Model]:
@@ -148,45 +148,35 @@ def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
     return footprints
 
 
-def _check_room(recipe: Recipe, steps: Sequence[PlannedStep], workspace: Workspace) -> None:
+def _check_room(plan: Plan) -> None:
     """Raise MissingError when a step that has to run is predicted not to fit."""
-    to_run = [step for step in steps if step.sealed is None]
-    for name, footprint in ((step.name, step.footprint) for step in to_run):
-        if footprint.memory_bytes > total_memory():
+    for step in plan.steps:
+        if step.sealed is None and step.footprint.memory_bytes > total_memory():
             raise MissingError(
-                f"The step '{name}' is predicted to need {memory(footprint.memory_bytes)} of memory, and "
-                f"this machine has {memory(total_memory())}.",
-                where=recipe.origin.of(f"stages.{name}"),
+                f"The step '{step.name}' is predicted to need {memory(step.footprint.memory_bytes)} of "
+                f"memory, and this machine has {memory(total_memory())}.",
+                where=plan.recipe.origin.of(f"stages.{step.name}"),
                 hint="run it on a larger machine, or put a step that makes the model smaller before it",
             )
-    needed = sum(step.footprint.disk_bytes for step in to_run)
-    free = shutil.disk_usage(existing(workspace.store.root)).free
-    if needed > free:
+    root = plan.workspace.store.root
+    free = shutil.disk_usage(existing(root)).free
+    if plan.disk > free:
         raise MissingError(
-            f"The steps are predicted to write {disk(needed)}, and {disk(free)} are free.",
-            where=str(workspace.store.root),
+            f"The steps are predicted to write {disk(plan.disk)}, and {disk(free)} are free.",
+            where=str(root),
             hint="make room, or point MODELWRIGHT_STORE at a larger disk",
         )
 
 
-def _steps(
-    registry: Registry,
-    recipe: Recipe,
-    workspace: Workspace,
-    source: Model,
-    data: Mapping[str, str],
-    models: Mapping[str, Model],
-    target: Target,
-    footprints: Mapping[str, Footprint],
-) -> tuple[PlannedStep, ...]:
+def _steps(plan: Plan, footprints: Mapping[str, Footprint]) -> tuple[PlannedStep, ...]:
     # What a recipe says of the input (pooling, dtype) is part of it, beside the bytes.
-    digest: str | None = input_digest(source)
+    digest: str | None = input_digest(plan.source)
     steps = []
-    for name, stage in recipe.stages.items():
-        key = _key(recipe, registry, stage, digest, data, models, target) if digest else None
-        sealed = workspace.store.find(key) if key else None
+    for name, stage in plan.recipe.stages.items():
+        key = plan.key_of(stage, digest) if digest else None
+        sealed = plan.workspace.store.find(key) if key else None
         digest = input_digest(sealed.model) if sealed else None
-        distribution = registry.stages.distribution(stage.name)
+        distribution = plan.registry.stages.distribution(stage.name)
         origin = f"{distribution.name} {distribution.version}"
         steps.append(PlannedStep(name, stage, origin, footprints[name], key, sealed))
     return tuple(steps)
@@ -195,18 +185,3 @@ def _steps(
 def input_digest(model: Model) -> str:
     """What a step's key knows its input by: the folder's bytes and the spec they are read with."""
     return f"{model.digest}:{model.spec.model_dump_json()}"
-
-
-def _key(
-    recipe: Recipe,
-    registry: Registry,
-    stage: Stage,
-    digest: str,
-    data: Mapping[str, str],
-    models: Mapping[str, Model],
-    target: Target,
-) -> str:
-    named = {name: data[name] for name in stage.data_names()}
-    read = {field: input_digest(models[name]) for field, name in stage.model_names().items()}
-    distribution = registry.stages.distribution(stage.name)
-    return step_key(stage, distribution, digest, named, read, target, recipe.text.seed)
