@@ -69,10 +69,8 @@ class Distillation(TrainingStage):
         require_same_vocabulary(teacher, models[ORIGINAL], f"teacher: {self.teacher}")
 
     def teacher_of(self, model: Model, ctx: TrainingContext) -> Model:
-        """The teacher's folder. Raises RecipeError where its tokens are not the student's."""
-        teacher = ctx.models.get("teacher", model)
-        require_same_vocabulary(teacher, model, ctx.where("teacher"))
-        return teacher
+        """The teacher's folder."""
+        return ctx.models.get("teacher", model)
 
     def load_teacher(self, model: Model, ctx: TrainingContext) -> PreTrainedModel:
         """The teacher, ready for inference on the target's device."""
@@ -116,6 +114,7 @@ class Distillation(TrainingStage):
         )
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
-        """Say who teaches."""
+        """Say who teaches. Raises RecipeError where its tokens are not the student's."""
         teacher = self.teacher_of(model, ctx)
+        require_same_vocabulary(teacher, model, ctx.where("teacher"))
         ctx.record("teacher", {"model": self.teacher, "digest": teacher.digest})
