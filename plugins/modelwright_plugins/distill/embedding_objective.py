@@ -12,7 +12,7 @@ from modelwright.errors import RecipeError
 from modelwright_plugins.distill.batch import padded
 from modelwright_plugins.distill.losses import distance, similarity_distance
 from modelwright_plugins.distill.outputs import TeacherOutputs
-from modelwright_plugins.distill.pooling import pooled
+from modelwright_plugins.text.torch_pooling import pooled
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Example
 from modelwright_plugins.training.objective import Objective

@@ -97,7 +97,7 @@ class DistillEmbeddings(
         import torch
 
         from modelwright_plugins.distill.batch import padded
-        from modelwright_plugins.distill.pooling import pooled
+        from modelwright_plugins.text.torch_pooling import pooled
         from modelwright_plugins.training.batches import by_length
 
         torch.set_num_threads(ctx.target.thread_count)

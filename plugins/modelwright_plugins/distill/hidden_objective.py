@@ -12,9 +12,9 @@ from modelwright.errors import RecipeError
 from modelwright_plugins.distill.batch import padded
 from modelwright_plugins.distill.layer_pairs import require_pairs, uniform_pairs
 from modelwright_plugins.distill.losses import distance, soft_cross_entropy
-from modelwright_plugins.distill.pooling import pooled
 from modelwright_plugins.distill.relations import Projections, relation_distance
 from modelwright_plugins.distill.teacher_logits import rows_of
+from modelwright_plugins.text.torch_pooling import pooled
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Example
 from modelwright_plugins.training.objective import Objective

@@ -1,16 +1,10 @@
-"""A shallower model out of some of a model's layers."""
+"""Which layers of a model a shallower one is made of."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from modelwright.errors import RecipeError
-from modelwright_plugins.blockwise.matrices import blocks_of
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Layers = str | tuple[int, ...]
 RULE = re.compile(r"(every|first|last|spread) [1-9]\d*")
@@ -49,27 +43,3 @@ def _chosen(word: str, number: int, count: int) -> list[int]:
     if word == "spread" and number > 1:
         return [round(index * (count - 1) / (number - 1)) for index in range(number)]
     return [*range(count - number, count)] if word == "last" else [*range(number)]
-
-
-def keep_layers(network: PreTrainedModel, kept: Sequence[int]) -> None:
-    """Take all but some layers out of a model, in place; its configuration says so, for each layer too.
-
-    The result loads with `from_pretrained`. Raises RecipeError where the layers are not one list.
-    """
-    import torch
-
-    name, blocks = blocks_of(network)
-    count = len(blocks)
-    layers = torch.nn.ModuleList(blocks[index] for index in kept)
-    for place, layer in enumerate(layers):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):  # its place in the cache
-                module.layer_idx = place  # type: ignore[assignment]
-    parent, _, last = name.rpartition(".")
-    setattr(network.get_submodule(parent), last, layers)
-    config = network.config.get_text_config()
-    for key, value in config.to_dict().items():
-        # What a configuration lists by layer, such as layer_types.
-        if isinstance(value, list) and len(value) == count and re.search("layer|mlp|attention|rope", key):
-            setattr(config, key, [value[index] for index in kept])
-    config.num_hidden_layers = len(layers)

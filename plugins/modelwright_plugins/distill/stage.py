@@ -82,8 +82,8 @@ class Distillation(TrainingStage):
 
     def load_student(self, model: Model, ctx: TrainingContext) -> PreTrainedModel:
         """The student in float32, with the layers it is to have."""
+        from modelwright_plugins.blockwise.depth import keep_layers
         from modelwright_plugins.blockwise.matrices import blocks_of
-        from modelwright_plugins.distill.layers import keep_layers
         from modelwright_plugins.format.torch import load_checkpoint
 
         student = load_checkpoint(model, dtype="float32")

@@ -100,7 +100,7 @@ def _first_units(
     model: Model, ctx: StageContext, family: Family, before: Sizes, after: Sizes, name: str
 ) -> Model:
     """A model of some sizes out of the first units of each kind."""
-    from modelwright_plugins.distill.layers import keep_layers
+    from modelwright_plugins.blockwise.depth import keep_layers
     from modelwright_plugins.format.torch import load_checkpoint
     from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
     from modelwright_plugins.prune.slicing.cut import Kept, cut, require_known

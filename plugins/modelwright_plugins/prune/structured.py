@@ -180,7 +180,7 @@ class PruneStructured(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Measure what matters, cut, save."""
-        from modelwright_plugins.distill.layers import keep_layers
+        from modelwright_plugins.blockwise.depth import keep_layers
         from modelwright_plugins.format.torch import load_checkpoint
         from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
         from modelwright_plugins.prune.importance.block_influence import block_influence, influential

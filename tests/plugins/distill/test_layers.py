@@ -13,8 +13,9 @@ pytest.importorskip("transformers", reason="needs transformers")
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3Config
 
+from modelwright_plugins.blockwise.depth import keep_layers
 from modelwright_plugins.distill.hidden import DistillHidden
-from modelwright_plugins.distill.layers import Layers, choose_layers, keep_layers
+from modelwright_plugins.distill.layers import Layers, choose_layers
 from modelwright_plugins.format.torch import Torch, load_checkpoint
 
 IDS = torch.arange(24).reshape(2, 12)

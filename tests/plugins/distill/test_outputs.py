@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="needs torch")
 import torch
 
 from modelwright_plugins.distill.outputs import SHARD, Row, Teach, TeacherOutputs
-from modelwright_plugins.distill.pooling import pooled
+from modelwright_plugins.text.torch_pooling import pooled
 
 EXAMPLES = Examples(
     [Example((number, 1), number, "train") for number in range(2 * SHARD + 1)],

@@ -109,7 +109,7 @@ def _pairs_loss(
     import torch
     from torch.nn.functional import cross_entropy, normalize
 
-    from modelwright_plugins.distill.pooling import pooled
+    from modelwright_plugins.text.torch_pooling import pooled
 
     def embedded(texts: list[str]) -> torch.Tensor:
         batch = tokenizer(texts)
