@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelwright.errors import RecipeError, did_you_mean
+from modelwright.errors import RecipeError
 
 if TYPE_CHECKING:
     import torch
@@ -57,36 +55,3 @@ def matrices_of(module: torch.nn.Module, prefix: str = "") -> list[Matrix]:
         for name, found in module.named_modules()
         if isinstance(found, (torch.nn.Linear, Conv1D))
     ]
-
-
-def chosen(
-    names: Sequence[str], include: Sequence[str], exclude: Sequence[str], where: tuple[str, str]
-) -> list[str]:
-    """The names that match a pattern of `include` (all, where there is none) and none of `exclude`.
-
-    `where` says where the recipe sets each of the two. Raises RecipeError for a pattern that matches no
-    name, and when nothing is left.
-    """
-    for patterns, place in zip((include, exclude), where, strict=True):
-        for pattern in patterns:
-            if not fnmatch.filter(names, pattern):
-                raise RecipeError(
-                    f"The pattern '{pattern}' matches no layer of the model.",
-                    where=place,
-                    accepted=f"patterns over names such as {', '.join(names[:3])}",
-                    hint=did_you_mean(pattern, names),
-                )
-    found = [
-        name for name in names if (not include or _matches(name, include)) and not _matches(name, exclude)
-    ]
-    if not found:
-        raise RecipeError(
-            "The patterns leave no layer.",
-            where=where[1],
-            accepted=f"patterns that leave some of {', '.join(names[:3])}, …",
-        )
-    return found
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

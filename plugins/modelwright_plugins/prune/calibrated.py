@@ -44,7 +44,8 @@ class CalibratedPruning(UnstructuredPruning):
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Calibrate and prune each block, then save."""
-        from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
+        from modelwright_plugins.blockwise.matrices import blocks_of, matrices_of
+        from modelwright_plugins.blockwise.name_patterns import chosen
         from modelwright_plugins.blockwise.statistics import input_statistics
         from modelwright_plugins.blockwise.walk import walk
         from modelwright_plugins.format.torch import load_checkpoint

@@ -49,7 +49,8 @@ class SparsityTarget(Stage):
 
         `where` says where the recipe sets `include` and `exclude`. Raises RecipeError as `chosen` does.
         """
-        from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
+        from modelwright_plugins.blockwise.matrices import blocks_of, matrices_of
+        from modelwright_plugins.blockwise.name_patterns import chosen
 
         every = {matrix.name: matrix for matrix in matrices_of(network)}
         include = self.include or (f"{blocks_of(network)[0]}.*",)

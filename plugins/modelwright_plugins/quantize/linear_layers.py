@@ -36,7 +36,8 @@ def linear_layers(model: Model, skip: Sequence[str], unfit: Unfit, ctx: StageCon
     pattern of `skip` (fnmatch) names, and those of which `unfit` says why the library cannot take them.
     Raises RecipeError for a pattern that matches nothing, StageError when no layer is left.
     """
-    from modelwright_plugins.blockwise.matrices import chosen, matrices_of
+    from modelwright_plugins.blockwise.matrices import matrices_of
+    from modelwright_plugins.blockwise.name_patterns import chosen
     from modelwright_plugins.format.torch import load_skeleton
 
     network = load_skeleton(model)

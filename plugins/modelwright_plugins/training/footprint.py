@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 
 from modelwright.api.model import ModelSize
 from modelwright.api.stage import MIB, Footprint
+from modelwright_plugins.blockwise.name_patterns import matches
 
 # Texts of encoders and classifiers are at most about this long, whatever the model takes.
 TEXT_TOKENS = 256
@@ -53,6 +53,5 @@ def _frozen(size: ModelSize, patterns: Sequence[str]) -> int:
         tensor.elements
         for module in size.anatomy.modules
         for tensor in module.tensors
-        if tensor.group != "buffer"
-        and any(fnmatch.fnmatchcase(f"{module.path}.{tensor.name}", pattern) for pattern in patterns)
+        if tensor.group != "buffer" and matches(f"{module.path}.{tensor.name}", patterns)
     )

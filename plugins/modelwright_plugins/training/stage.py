@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from pydantic import Field, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import Footprint, Stage
-from modelwright.errors import RecipeError, did_you_mean
+from modelwright.errors import RecipeError
+from modelwright_plugins.blockwise.name_patterns import matches, require_matches
 from modelwright_plugins.prune.sparsity import SPARSE
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Examples
@@ -174,15 +174,8 @@ class TrainingStage(Stage):
             without_dropout(student)
         if self.gradient_checkpointing:
             student.activation_checkpointing_enable({"use_reentrant": False})
-        names = [name for name, _ in student.named_parameters()]
-        for pattern in self.freeze:
-            if not fnmatch.filter(names, pattern):
-                raise RecipeError(
-                    f"The pattern '{pattern}' matches no weight of the model.",
-                    where=ctx.where("freeze"),
-                    accepted=f"patterns over names such as {', '.join(names[:3])}",
-                    hint=did_you_mean(pattern, names),
-                )
-        for name, parameter in student.named_parameters():
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.freeze):
-                parameter.requires_grad_(False)
+        weights = dict(student.named_parameters())
+        require_matches([*weights], self.freeze, "weight", ctx.where("freeze"))
+        for name, weight in weights.items():
+            if matches(name, self.freeze):
+                weight.requires_grad_(False)

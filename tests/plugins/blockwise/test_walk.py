@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from modelwright.errors import RecipeError, StageError
-from modelwright_plugins.blockwise.matrices import blocks_of, chosen, matrices_of
+from modelwright_plugins.blockwise.matrices import blocks_of, matrices_of
+from modelwright_plugins.blockwise.name_patterns import chosen
 from modelwright_plugins.blockwise.statistics import input_statistics
 from modelwright_plugins.blockwise.walk import walk
 from tests.plugins.anatomy.configs import ENCODERS, TINY_DECODERS
