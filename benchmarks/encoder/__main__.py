@@ -61,7 +61,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     try:
         arguments.model = arguments.model or minilm()
     except MissingError as error:
-        parser.error(str(error))
+        parser.error(f"give --model FOLDER: {error}")
     if arguments.artifact is None:
         arguments.artifact = default_artifacts()
         if not arguments.artifact:
