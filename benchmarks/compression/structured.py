@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compression.language import REFERENCE, perplexities, protocol
 from benchmarks.compression.language_chains import STRUCTURED
 from benchmarks.compression.made import made
+from benchmarks.compression.perplexities import REFERENCE, perplexities, protocol
 from benchmarks.compression.table import Row, Table, change, dumped, grid
 from benchmarks.models.observe import observe
 from benchmarks.models.perplexity import DOCS
