@@ -13,7 +13,7 @@ from modelwright.testing.conformance import StageConformance
 from modelwright.testing.texts import sentences
 from modelwright_plugins.distill.embeddings import DistillEmbeddings
 from modelwright_plugins.format.torch import Torch
-from tests.plugins.distill.texts import docs
+from tests.plugins.distill.texts import context
 from tests.plugins.stage_context import FolderContext
 from tests.plugins.tiny_bert import save_tiny_bert
 
@@ -37,11 +37,6 @@ def stage(**fields: object) -> DistillEmbeddings:
         "learning_rate": 3e-3,
     }
     return DistillEmbeddings.model_validate({**usual, **fields})
-
-
-def context(folder: Path, teacher: Model, **options: object) -> FolderContext:
-    data = docs(folder.parent / "docs")
-    return FolderContext(folder, data=data, models={"teacher": teacher}, target=Target(threads=1))
 
 
 def embeddings(model: Model) -> np.ndarray:

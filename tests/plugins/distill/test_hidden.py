@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 
 from modelwright.api.model import Model
-from modelwright.api.target import Target
 from modelwright.errors import RecipeError
 from modelwright.testing.conformance import StageConformance
 from modelwright_plugins.distill.hidden import DistillHidden
 from modelwright_plugins.distill.layer_pairs import uniform_pairs
-from tests.plugins.distill.texts import docs
-from tests.plugins.stage_context import FolderContext
+from tests.plugins.distill.texts import context
 
 pytest.importorskip("accelerate", reason="needs accelerate")
 
@@ -38,12 +36,6 @@ def stage(**fields: object) -> DistillHidden:
         "learning_rate": 3e-3,
     }
     return DistillHidden.model_validate({**usual, "length": 32, **fields})
-
-
-def context(folder: Path, teacher: Model) -> FolderContext:
-    return FolderContext(
-        folder, data=docs(folder.parent / "docs"), models={"teacher": teacher}, target=Target(threads=1)
-    )
 
 
 def held_out(stage: DistillHidden, student: Model, teacher: Model, folder: Path) -> tuple[float, Model]:

@@ -12,7 +12,7 @@ from modelwright.errors import RecipeError
 from modelwright.testing.conformance import StageConformance
 from modelwright_plugins.distill.logits import DistillLogits
 from modelwright_plugins.format.torch import Torch
-from tests.plugins.distill.texts import docs
+from tests.plugins.distill.texts import context, docs
 from tests.plugins.stage_context import FolderContext
 
 pytest.importorskip("accelerate", reason="needs accelerate")
@@ -27,12 +27,6 @@ class TestConformance(StageConformance):
 def stage(**fields: object) -> DistillLogits:
     usual = {"data": "docs", "layers": [0], "epochs": 4, "batch_size": 8, "learning_rate": 3e-3}
     return DistillLogits.model_validate({**usual, "length": 32, **fields})
-
-
-def context(folder: Path, teacher: Model) -> FolderContext:
-    return FolderContext(
-        folder, data=docs(folder.parent / "docs"), models={"teacher": teacher}, target=Target(threads=1)
-    )
 
 
 def held_out(ctx: FolderContext) -> list[float]:

@@ -5,31 +5,17 @@ from pathlib import Path
 import pytest
 
 from modelwright.api.model import Model
-from modelwright.api.target import Target
 from modelwright.errors import StageError
 from modelwright_plugins.distill.embeddings import DistillEmbeddings
-from tests.plugins.distill.texts import docs
-from tests.plugins.stage_context import FolderContext
+from tests.plugins.distill.texts import context
+from tests.plugins.stored_weights import furthest
 
 pytest.importorskip("accelerate", reason="needs accelerate")
-
-from safetensors.torch import load_file
 
 
 def stage(**fields: object) -> DistillEmbeddings:
     usual = {"data": "docs", "layers": [1], "epochs": 1, "batch_size": 16, "learning_rate": 3e-3}
     return DistillEmbeddings.model_validate({**usual, "evaluate_every": 7, **fields})
-
-
-def context(folder: Path, teacher: Model) -> FolderContext:
-    return FolderContext(
-        folder, data=docs(folder.parent / "docs"), models={"teacher": teacher}, target=Target(threads=1)
-    )
-
-
-def furthest(one: Model, other: Model) -> float:
-    ours, theirs = (load_file(model.path / "model.safetensors") for model in (one, other))
-    return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
 
 
 def test_two_processes_train_the_model_that_one_does(tiny_checkpoint: Model, tmp_path: Path) -> None:

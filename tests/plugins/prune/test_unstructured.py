@@ -20,6 +20,7 @@ from modelwright_plugins.prune.pattern import lowest_of_groups
 from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
 from modelwright_plugins.prune.wanda import PruneWanda
 from tests.plugins.stage_context import FolderContext
+from tests.plugins.stored_weights import weights
 from tests.plugins.tiny_llama import open_checkpoint, save_tiny_llama
 
 torch = pytest.importorskip("torch", reason="needs torch")
@@ -43,12 +44,6 @@ def context(folder: Path) -> FolderContext:
 def pruned(stage: Stage, model: Model, folder: Path) -> tuple[Model, FolderContext]:
     ctx = context(folder)
     return ctx.apply(stage, model), ctx
-
-
-def weights(model: Model) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return load_file(model.path / "model.safetensors")
 
 
 def changed(before: Model, after: Model) -> set[str]:

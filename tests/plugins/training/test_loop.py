@@ -13,8 +13,9 @@ pytest.importorskip("accelerate", reason="needs accelerate")
 
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from tests.plugins.stored_weights import furthest, weights
 from tests.plugins.training.next_token import NextToken, context, train_until_killed
 
 
@@ -22,15 +23,6 @@ from tests.plugins.training.next_token import NextToken, context, train_until_ki
 def fresh_accelerator() -> None:
     """accelerate keeps the precision of the first Accelerator of a process."""
     AcceleratorState._reset_state(True)
-
-
-def weights(model: Model) -> dict[str, torch.Tensor]:
-    return load_file(model.path / "model.safetensors")
-
-
-def furthest(one: Model, other: Model) -> float:
-    ours, theirs = weights(one), weights(other)
-    return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
 
 
 def test_a_run_that_was_killed_resumes_to_the_same_weights(tiny_causal: Model, tmp_path: Path) -> None:
