@@ -10,13 +10,11 @@ from pydantic import Field, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
-from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.api.stage import Footprint, Stage
 from modelwright.errors import RecipeError, StageError
-from modelwright_plugins.anatomy.largest_matrix import largest_matrix
-from modelwright_plugins.format.onnx_graph import INLINE_LIMIT
 from modelwright_plugins.prune.sparsity import without_sparsity
 from modelwright_plugins.text.companions import copy_companions
-from modelwright_plugins.weight_only.calibration import HESSIAN_BYTES
+from modelwright_plugins.weight_only.footprint import weight_only_footprint
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -121,34 +119,8 @@ class QuantizeOnnxWeightOnly(
         return without_sparsity(kept) if self.method == "gptq" else kept
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """What is quantized, and the largest matrix in the copies that this makes; all weights where they are
-        inside the graph; and what runs through a session. Fitted to `python -m benchmarks.footprint`.
-        """
-        stored = self._stored(size, self.budget or self.bits)
-        memory = 130 * MIB + stored + 3.2 * 4 * largest_matrix(size) + self._session(size)
-        if size.weight_bytes <= INLINE_LIMIT:
-            memory += size.weight_bytes
-        return Footprint(
-            memory_bytes=int(memory),
-            disk_bytes=stored + 2 * MIB,
-            result=ModelSize(parameters=size.parameters, weight_bytes=stored),
-        )
-
-    def _stored(self, size: ModelSize, bits: float) -> int:
-        """Bytes of all weights in so many bits, with scales and zero points."""
-        return int(size.parameters * (bits + (16 if self.symmetric else 36) / self.block_size) / 8)
-
-    def _session(self, size: ModelSize) -> float:
-        """Bytes of a session, with Hessians or, to spend a budget, with logits; and weights in both bits."""
-        calibrating = measuring = more = 0.0
-        if self.method == "gptq":
-            calibrating = (1.5 if size.weight_bytes <= INLINE_LIMIT else 0.9) * size.weight_bytes
-            calibrating += min(HESSIAN_BYTES, 6 * size.parameters)
-        if self.budget is not None:
-            vocabulary = (size.anatomy and size.anatomy.shape.vocabulary) or 0
-            measuring = size.weight_bytes + 32 * self.length * vocabulary
-            more = self._stored(size, 8) if self.high_bits == 8 else 0
-        return max(calibrating, measuring) + more
+        """What is quantized, and what the method holds beside it."""
+        return weight_only_footprint(self, size)
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Find the layers, quantize them, spend the budget, rewrite the graph, save."""
