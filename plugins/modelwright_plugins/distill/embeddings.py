@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model
+from modelwright.errors import RecipeError
 from modelwright_plugins.distill.stage import Distillation
 from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
@@ -65,8 +66,13 @@ class DistillEmbeddings(
         return self
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
-        """Run the teacher, where its embeddings are not there yet."""
+        """Run the teacher, where its embeddings are not there yet.
+
+        Raises RecipeError where they are not as wide as the student's, and the distance is not left out.
+        """
         super().prepare(model, ctx)
+        if self.weight:
+            _require_same_width(self.teacher_of(model, ctx), model, ctx.where("weight"))
         examples = self._examples(model, ctx)
         outputs = self._outputs(model, ctx, examples)
         digest = outputs.make(lambda: self._teach(model, ctx), ctx)
@@ -78,7 +84,7 @@ class DistillEmbeddings(
 
         examples = self._examples(model, ctx)
         outputs = self._outputs(model, ctx, examples)
-        return EmbeddingObjective(self, self.load_student(model, ctx), model.spec, outputs, ctx), examples
+        return EmbeddingObjective(self, self.load_student(model, ctx), model.spec, outputs), examples
 
     def _examples(self, model: Model, ctx: TrainingContext) -> Examples:
         return task_examples(model, ctx, self.data, pieces=self.pieces, length=model.spec.max_length)
@@ -96,9 +102,9 @@ class DistillEmbeddings(
         """The teacher's embeddings of some examples, batched by length."""
         import torch
 
-        from modelwright_plugins.distill.batch import padded
         from modelwright_plugins.text.torch_pooling import pooled
         from modelwright_plugins.training.batches import by_length
+        from modelwright_plugins.training.padded import padded
 
         torch.set_num_threads(ctx.target.thread_count)
         teacher, spec = self.load_teacher(model, ctx), self.teacher_of(model, ctx).spec
@@ -106,7 +112,7 @@ class DistillEmbeddings(
         def teach(examples: Sequence[Example]) -> list[Row]:
             rows: list[Row] = [{}] * len(examples)
             for batch in by_length([len(example.tokens) for example in examples], self.batch_size):
-                inputs = padded([examples[index] for index in batch], teacher.device)
+                inputs = padded([examples[index] for index in batch], teacher)
                 with torch.inference_mode():
                     hidden = teacher(**inputs).last_hidden_state
                     found = pooled(hidden, inputs["attention_mask"], spec)
@@ -115,3 +121,15 @@ class DistillEmbeddings(
             return rows
 
         return teach
+
+
+def _require_same_width(teacher: Model, student: Model, where: str) -> None:
+    from modelwright_plugins.format.torch import load_skeleton
+
+    ours, theirs = (load_skeleton(found).config.hidden_size for found in (student, teacher))
+    if ours != theirs:
+        raise RecipeError(
+            f"The student's embeddings are {ours} wide, the teacher's {theirs}: they have no distance.",
+            where=where,
+            accepted="weight=0 and a similarity above 0, which compares texts with each other",
+        )

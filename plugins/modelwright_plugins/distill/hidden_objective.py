@@ -9,15 +9,15 @@ import torch
 
 from modelwright.api.model import ModelSpec
 from modelwright.errors import RecipeError
-from modelwright_plugins.distill.batch import padded
 from modelwright_plugins.distill.layer_pairs import require_pairs, uniform_pairs
-from modelwright_plugins.distill.losses import distance, soft_cross_entropy
+from modelwright_plugins.distill.losses import distances, soft_cross_entropy
 from modelwright_plugins.distill.relations import Projections, relation_distance
 from modelwright_plugins.distill.teacher_logits import rows_of
 from modelwright_plugins.text.torch_pooling import pooled
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Example
 from modelwright_plugins.training.objective import Objective
+from modelwright_plugins.training.padded import padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,7 +28,7 @@ RELATED = ("query", "key", "value")
 
 
 class HiddenObjective(Objective):
-    """The weighted sum of the distances that a `DistillHidden` asks for.
+    """The weighted sum of the distances that a `DistillHidden` asks for; every example counts the same.
 
     `projections` bring the student's hidden states to the teacher's width, where they differ; they are
     trained with it and not saved.
@@ -39,11 +39,11 @@ class HiddenObjective(Objective):
         stage: DistillHidden,
         student: PreTrainedModel,
         teacher: PreTrainedModel,
-        spec: ModelSpec,
+        specs: tuple[ModelSpec, ModelSpec],
         ctx: TrainingContext,
     ) -> None:
         super().__init__(student)
-        self._stage, self._spec = stage, spec
+        self._stage, self._specs = stage, specs
         self._teacher = [teacher]  # in a list, so that it is no part of this module
         ours, theirs = (network.config.get_text_config() for network in (student, teacher))
         depths = (ours.num_hidden_layers, theirs.num_hidden_layers)
@@ -70,8 +70,8 @@ class HiddenObjective(Objective):
         self._where = ctx.where("relation_heads")
 
     def forward(self, examples: Sequence[Example]) -> torch.Tensor:
-        """The mean over the examples' tokens, and over the examples for what is theirs."""
-        stage, inputs = self._stage, padded(examples, self.device)
+        """The mean over the examples, of what tokens have the mean over each one's tokens."""
+        stage, inputs = self._stage, padded(examples, self.student)
         mask = inputs["attention_mask"]
         ours = self.student(**inputs, output_hidden_states=True)
         with torch.no_grad():
@@ -86,20 +86,23 @@ class HiddenObjective(Objective):
                 rows_of(ours.logits), rows_of(theirs.logits), stage.temperature
             )
         if stage.embeddings:
-            student, teacher = (pooled(found.last_hidden_state, mask, self._spec) for found in (ours, theirs))
-            loss = loss + stage.embeddings * distance(student, teacher, "cosine")
+            student, teacher = (
+                pooled(found.last_hidden_state, mask, spec)
+                for found, spec in zip((ours, theirs), self._specs, strict=True)
+            )
+            loss = loss + stage.embeddings * distances(student, teacher, "cosine").mean()
         return loss
 
     def _hidden(
         self, ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], mask: torch.Tensor
     ) -> torch.Tensor:
-        """The mean of all pairs, over the tokens that are not padding."""
-        kept = mask.bool()
+        """The mean of all pairs."""
         found = [
-            distance(project(ours[one][kept]).float(), theirs[other][kept].float(), self._stage.distance)
+            distances(project(ours[one]).float(), theirs[other].float(), self._stage.distance)
             for project, (one, other) in zip(self.projections, self._pairs, strict=True)
         ]
-        return torch.stack(found).mean()
+        by_token = torch.stack(found).mean(0) * mask
+        return (by_token.sum(1) / mask.sum(1)).mean()
 
     def _relations(self, mask: torch.Tensor) -> torch.Tensor:
         """The mean of queries, keys and values in both models' last layers."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSpec
-from modelwright.errors import RecipeError
+from modelwright_plugins.distill.labels import require_labelled, require_same_labels
 from modelwright_plugins.distill.stage import Distillation
 from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
@@ -62,14 +62,14 @@ class DistillLogits(
         """The teacher does the same task, with the same tokens and labels."""
         super().check_models(spec, models)
         if "teacher" in models:
-            self._require_labels(models["teacher"].spec, spec, f"teacher: {self.teacher}")
+            require_same_labels(models["teacher"].spec, spec, f"teacher: {self.teacher}")
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
         """Run the teacher, where its logits are to be kept."""
         from modelwright_plugins.distill.teacher_logits import kept_logits
 
         super().prepare(model, ctx)
-        self._require_labels(self.teacher_of(model, ctx).spec, model.spec, ctx.where("teacher"))
+        require_same_labels(self.teacher_of(model, ctx).spec, model.spec, ctx.where("teacher"))
         if self.top_k is not None:
             examples = self._examples(model, ctx)
             outputs = self._outputs(model, ctx, examples)
@@ -94,7 +94,7 @@ class DistillLogits(
     def _examples(self, model: Model, ctx: TrainingContext) -> Examples:
         examples = task_examples(model, ctx, self.data, pieces=0, length=self.length)
         if model.spec.task == "classify" and self.alpha < 1:
-            _require_labelled(examples, model, ctx)
+            require_labelled(examples, model, ctx)
         return examples
 
     def _outputs(self, model: Model, ctx: TrainingContext, examples: Examples) -> TeacherOutputs:
@@ -103,23 +103,3 @@ class DistillLogits(
         folder = Path(self.offline).expanduser() if self.offline else ctx.checkpoint_dir / "teacher"
         of = {"kind": "logits", "teacher": self.teacher_of(model, ctx).digest, "top_k": self.top_k}
         return TeacherOutputs(folder, {**of}, examples, ctx.where("offline"))
-
-    def _require_labels(self, teacher: ModelSpec, student: ModelSpec, where: str) -> None:
-        if teacher.labels != student.labels:
-            raise RecipeError(
-                f"The teacher tells {', '.join(teacher.labels)} apart, the student "
-                f"{', '.join(student.labels)}.",
-                where=where,
-                accepted="a teacher with the student's labels, in the same order",
-            )
-
-
-def _require_labelled(examples: Examples, model: Model, ctx: TrainingContext) -> None:
-    without = sum(example.label is None for example in (*examples.train, *examples.held_out))
-    if without:
-        raise RecipeError(
-            f"{without:,} texts have no label that the model knows.",
-            where=ctx.where("data"),
-            accepted=f"a column 'label' with {', '.join(model.spec.labels)}",
-            hint="alpha=1 trains on the teacher alone and needs no labels",
-        )

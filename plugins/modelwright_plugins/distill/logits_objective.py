@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from modelwright_plugins.distill.batch import padded
 from modelwright_plugins.distill.losses import soft_cross_entropy
 from modelwright_plugins.distill.teacher_logits import TeacherLogits, rows_of
 from modelwright_plugins.training.example import Example
 from modelwright_plugins.training.objective import Objective
+from modelwright_plugins.training.padded import padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +33,7 @@ class LogitsObjective(Objective):
 
     def forward(self, examples: Sequence[Example]) -> torch.Tensor:
         """The mean of all rows."""
-        inputs = padded(examples, self.device)
+        inputs = padded(examples, self.student)
         logits = self.student(**inputs).logits
         ours = rows_of(logits).float()
         loss = ours.new_zeros(())

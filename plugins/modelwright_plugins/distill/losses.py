@@ -10,11 +10,11 @@ from torch.nn import functional
 Distance = Literal["cosine", "mse"]
 
 
-def distance(student: torch.Tensor, teacher: torch.Tensor, kind: Distance) -> torch.Tensor:
-    """The mean over rows [n, width] of 1 - cosine, or of the squared error of each element."""
+def distances(student: torch.Tensor, teacher: torch.Tensor, kind: Distance) -> torch.Tensor:
+    """1 - cosine, or the mean squared error of the elements, of vectors [..., width]: [...]."""
     if kind == "mse":
-        return functional.mse_loss(student, teacher)
-    return 1 - functional.cosine_similarity(student, teacher, dim=-1).mean()
+        return (student - teacher).square().mean(-1)
+    return 1 - functional.cosine_similarity(student, teacher, dim=-1)
 
 
 def similarity_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

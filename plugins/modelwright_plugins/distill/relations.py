@@ -49,15 +49,15 @@ class Projections:
 def relation_distance(
     student: torch.Tensor, teacher: torch.Tensor, heads: int, mask: torch.Tensor
 ) -> torch.Tensor:
-    """KL(teacher || student) of softmax(A Aᵀ / √d) over the tokens of each text; mean of heads and tokens.
+    """KL(teacher || student) of softmax(A Aᵀ / √d) over the tokens of each text; mean of all.
 
     A are vectors [batch, length, width] cut into `heads`, whose widths d may differ (Wang et al. 2021,
     MiniLMv2, arXiv:2012.15828). `mask` [batch, length] is 0 at padding.
     """
     ours, theirs = (_relations(vectors.float(), heads, mask) for vectors in (student, teacher))
     divergence = (theirs.exp() * (theirs - ours)).masked_fill(mask[:, None, None, :] == 0, 0.0).sum(-1)
-    kept = mask[:, None, :].expand(divergence.shape)
-    return (divergence * kept).sum() / kept.sum()
+    by_token = divergence.mean(1) * mask
+    return (by_token.sum(1) / mask.sum(1)).mean()
 
 
 def _relations(vectors: torch.Tensor, heads: int, mask: torch.Tensor) -> torch.Tensor:

@@ -77,7 +77,9 @@ class Distillation(TrainingStage):
         from modelwright_plugins.format.torch import load_checkpoint
 
         teacher = load_checkpoint(self.teacher_of(model, ctx))
+        _require_padding(teacher, model, ctx.where("teacher"))
         teacher.requires_grad_(False)
+        teacher.config.use_cache = False
         return teacher.to(ctx.target.device)
 
     def load_student(self, model: Model, ctx: TrainingContext) -> PreTrainedModel:
@@ -87,6 +89,7 @@ class Distillation(TrainingStage):
         from modelwright_plugins.format.torch import load_checkpoint
 
         student = load_checkpoint(model, dtype="float32")
+        _require_padding(student, model, "model.path")
         if self.layers is not None:
             count = len(blocks_of(student)[1])
             keep_layers(student, choose_layers(self.layers, count, ctx.where("layers")))
@@ -118,3 +121,14 @@ class Distillation(TrainingStage):
         teacher = self.teacher_of(model, ctx)
         require_same_vocabulary(teacher, model, ctx.where("teacher"))
         ctx.record("teacher", {"model": self.teacher, "digest": teacher.digest})
+
+
+def _require_padding(network: PreTrainedModel, model: Model, where: str) -> None:
+    """Raise RecipeError for a classifier that could not tell a text's last token from padding."""
+    if model.spec.task == "classify" and network.config.get_text_config().pad_token_id is None:
+        raise RecipeError(
+            f"The configuration of {type(network).__name__} names no padding token, by which a batch of "
+            "texts is told from what pads it.",
+            where=where,
+            accepted="a config.json with a pad_token_id, that of its tokenizer",
+        )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from modelwright_plugins.distill.batch import padded
 from modelwright_plugins.distill.outputs import Row, Teach, TeacherOutputs
 from modelwright_plugins.training.batches import by_length
 from modelwright_plugins.training.example import Example
+from modelwright_plugins.training.padded import padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +65,7 @@ def kept_logits(teacher: PreTrainedModel, top_k: int, batch_size: int) -> Teach:
     def teach(examples: Sequence[Example]) -> list[Row]:
         found: list[Row] = [{}] * len(examples)
         for batch in by_length([len(example.tokens) for example in examples], batch_size):
-            inputs = padded([examples[index] for index in batch], teacher.device)
+            inputs = padded([examples[index] for index in batch], teacher)
             with torch.inference_mode():
                 logits = teacher(**inputs).logits.float()
                 values, indices = logits.topk(min(top_k, logits.shape[-1]), dim=-1)

@@ -13,6 +13,8 @@ def without_dropout(network: torch.nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        # Attention that calls a function of its own keeps the probability as a number.
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
+        # Modules that call a function of their own keep the probability as a number: attention_dropout,
+        # activation_dropout, dropout_prob, layerdrop, ...
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)

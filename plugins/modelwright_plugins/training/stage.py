@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model, ModelSize
+from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import Footprint, Stage
 from modelwright.errors import RecipeError
 from modelwright_plugins.blockwise.name_patterns import matches, require_matches
@@ -68,13 +69,24 @@ class TrainingStage(Stage):
     )
 
     @model_validator(mode="after")
-    def _whole_pieces(self) -> Self:
+    def _consistent_training(self) -> Self:
+        if self.accelerate_config is not None and self.changed("processes"):
+            raise ValueError("accelerate_config says how many processes there are: leave out processes")
         if self.batch_size % (self.processes * self.accumulate):
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of processes x accumulate, "
                 f"{self.processes} x {self.accumulate}"
             )
         return self
+
+    def check(self, spec: ModelSpec) -> None:
+        """The file for accelerate is there."""
+        if self.accelerate_config is not None and not Path(self.accelerate_config).expanduser().is_file():
+            raise RecipeError(
+                f"There is no file {self.accelerate_config}.",
+                where="accelerate_config",
+                accepted="a file that `accelerate config` wrote",
+            )
 
     @abstractmethod
     def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
@@ -148,6 +160,7 @@ class TrainingStage(Stage):
         torch.set_num_threads(max(1, ctx.target.thread_count // self.processes))
         torch.manual_seed(ctx.seed)
         objective, examples = self.objective(model, ctx)
+        objective.to(accelerator.device)  # before hooks take hold of its weights
         self._set_up(objective.student, ctx)
         hooks = self.hooks(objective, model, self.planned_steps(examples, ctx))
         Loop(self, objective, examples, ctx, accelerator, hooks).run()
@@ -179,3 +192,9 @@ class TrainingStage(Stage):
         for name, weight in weights.items():
             if matches(name, self.freeze):
                 weight.requires_grad_(False)
+        if not any(weight.requires_grad for weight in weights.values()):
+            raise RecipeError(
+                "Every weight of the model is to stay as it is: nothing is left to train.",
+                where=ctx.where("freeze"),
+                accepted="patterns that leave some weights",
+            )

@@ -140,3 +140,27 @@ def test_what_the_task_does_not_have_is_refused(tiny_checkpoint: Model, tiny_cau
         stage(embeddings=1).check(tiny_causal.spec)
     with pytest.raises(ValueError, match="nothing to train for"):
         stage(weight=0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"weight": 0, "relations": 1}, {"embeddings": 1}], ids=str)
+def test_pieces_of_a_batch_add_up_to_it(
+    tiny_checkpoint: Model, tmp_path: Path, fields: dict[str, object]
+) -> None:
+    """Whatever lengths come together in a piece, every text counts the same."""
+    fields |= {"steps": 4, "batch_size": 16}
+    _, whole = held_out(stage(**fields), tiny_checkpoint, tiny_checkpoint, tmp_path / "whole")
+    _, cut = held_out(stage(accumulate=8, **fields), tiny_checkpoint, tiny_checkpoint, tmp_path / "cut")
+    ours, theirs = (load_file(model.path / "model.safetensors") for model in (whole, cut))
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=1e-2, atol=2e-4)
+
+
+def test_labels_are_compared_where_logits_are(tiny_classifier: Model) -> None:
+    spec = tiny_classifier.spec.model_copy(update={"labels": ("verb", "noun")})
+    models = {
+        "original": tiny_classifier,
+        "teacher": Model(tiny_classifier.path, spec, tiny_classifier.digest),
+    }
+    stage().check_models(tiny_classifier.spec, models)
+    with pytest.raises(RecipeError, match="The teacher tells verb, noun apart, the student noun, verb"):
+        stage(logits=1).check_models(tiny_classifier.spec, models)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,14 @@ def test_less_text_than_a_window_is_refused(tiny_causal: Model, tmp_path: Path) 
 def test_offline_says_that_it_needs_top_k() -> None:
     with pytest.raises(ValueError, match="offline needs top_k"):
         stage(offline="kept")
+
+
+def test_a_classifier_without_a_padding_token_is_refused(tiny_classifier: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_classifier.path, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": None}))
+    unpadded = Model(folder, tiny_classifier.spec, tiny_classifier.digest)
+    with pytest.raises(RecipeError, match="names no padding token") as caught:
+        context(tmp_path / "run", unpadded).apply(stage(steps=1), unpadded)
+    assert "pad_token_id" in str(caught.value.accepted)

@@ -141,3 +141,18 @@ def test_fewer_examples_than_a_batch_are_refused(tiny_causal: Model, tmp_path: P
 def test_a_batch_must_be_shared_out_evenly() -> None:
     with pytest.raises(ValueError, match="batch_size 8 is no multiple of processes x accumulate, 3 x 1"):
         NextToken(processes=3)
+
+
+def test_nothing_left_to_train_is_refused(tiny_causal: Model, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="nothing is left to train"):
+        context(tmp_path / "run").apply(NextToken(freeze=("*",)), tiny_causal)
+
+
+def test_a_file_for_accelerate_has_to_be_there_and_to_say_how_many(
+    tiny_causal: Model, tmp_path: Path
+) -> None:
+    stage = NextToken(accelerate_config=str(tmp_path / "missing.yaml"))
+    with pytest.raises(RecipeError, match=r"There is no file .*missing\.yaml"):
+        stage.check(tiny_causal.spec)
+    with pytest.raises(ValueError, match="leave out processes"):
+        NextToken(accelerate_config="accelerate.yaml", processes=2)
