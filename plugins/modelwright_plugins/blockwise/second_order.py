@@ -25,7 +25,8 @@ class Projection(Protocol):
         """A span of columns [outputs, span] from `start` on is next, corrected by all before it.
 
         `spread` [span] is the square root of what the Hessian's inverse, of the columns not yet passed, has
-        on its diagonal: the loss of changing a weight by d is (d / spread)² / 2.
+        on its diagonal: the loss of changing a weight by d is (d / spread)² / 2. It is infinite for an input
+        that never occurred.
         """
         ...
 
@@ -57,13 +58,14 @@ def solve(
     rest = weight if order is None else weight[:, order]
     moments = hessian if order is None else hessian[order][:, order]
     inverse = inverse_factor(moments, damping, where)
+    unseen = moments.diagonal() == 0
     inputs = weight.shape[1]
     for start in range(0, inputs, span):
         end = min(start + span, inputs)
         columns = rest[:, start:end].clone()
         errors = torch.empty_like(columns)
         factor = inverse[start:end, start:end]
-        projection.begin(start, columns, factor.diagonal())
+        projection.begin(start, columns, factor.diagonal().masked_fill(unseen[start:end], torch.inf))
         for place in range(end - start):
             value = projection.column(start + place, columns[:, place:])
             error = (columns[:, place] - value) / factor[place, place]
@@ -85,8 +87,6 @@ def inverse_factor(hessian: torch.Tensor, damping: float, where: str) -> torch.T
     damped = hessian.to(torch.float64, copy=True)
     diagonal = damped.diagonal()
     mean = float(diagonal.mean()) or 1.0
-    # Inputs that never occurred do not bind their weights to others.
-    diagonal[diagonal == 0] = mean
     diagonal += damping * mean
     try:
         lower = torch.linalg.cholesky(damped)

@@ -39,29 +39,30 @@ class Block:
         return output[0] if isinstance(output, tuple) else output
 
 
-def walk(network: PreTrainedModel, batches: Sequence[Inputs]) -> Iterator[Block]:
+def walk(network: PreTrainedModel, batches: Sequence[Inputs], device: str) -> Iterator[Block]:
     """Each block in turn; what the caller changes in its matrices reaches the blocks that follow.
 
-    Only the block in work is in float32, and activations are held between two blocks alone. The network's
-    own weights are changed in place, in their type.
+    Only the block in work is on `device` and in float32, and activations are held between two blocks alone.
+    The network stays on the CPU; its weights are changed in place, in their type.
     """
     import torch
 
     prefix, blocks = blocks_of(network)
-    hidden, arguments = _entering(network, blocks, batches)
+    hidden, arguments = _entering(network, blocks, batches, device)
     with torch.no_grad():
         for index, module in enumerate(blocks):
             name = f"{prefix}.{index}"
-            with _open(module):
+            with _open(module, device):
                 taken = [row[index] for row in arguments]
                 block = Block(name, module, matrices_of(module, name), hidden, taken)
                 yield block
-                for number in range(len(hidden)):
-                    hidden[number] = block.run(number)
+                if index + 1 < len(blocks):
+                    for number in range(len(hidden)):
+                        hidden[number] = block.run(number)
 
 
 def _entering(
-    network: PreTrainedModel, blocks: torch.nn.ModuleList, batches: Sequence[Inputs]
+    network: PreTrainedModel, blocks: torch.nn.ModuleList, batches: Sequence[Inputs], device: str
 ) -> tuple[list[torch.Tensor], list[list[Arguments]]]:
     """Hidden states that enter the first block, and what else each block is called with, by batch.
 
@@ -75,17 +76,19 @@ def _entering(
     if not batches:
         return hidden, arguments
     pairs = _gives_pairs(network, blocks, batches[0])
+    opened: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # those of a batch: blocks share most of them
 
     def stand_aside(*positional: Any, **named: Any) -> Any:
         entering, *others = positional or (named.pop("hidden_states"),)
         if not arguments[-1]:
-            hidden.append(entering.float())
-        arguments[-1].append((_in_float32(tuple(others)), _in_float32(named)))
+            hidden.append(entering.float().to(device))
+        arguments[-1].append((_opened(tuple(others), device, opened), _opened(named, device, opened)))
         return (entering,) if pairs else entering
 
     with _calling(blocks, stand_aside), torch.no_grad():
         for batch in batches:
             arguments.append([])
+            opened.clear()
             network.base_model(**fed(network.base_model, batch))
             if len(arguments[-1]) != len(blocks):
                 raise StageError(
@@ -127,33 +130,33 @@ def _calling(blocks: torch.nn.ModuleList, forward: Callable[..., Any]) -> Iterat
 
 
 @contextmanager
-def _open(module: torch.nn.Module) -> Iterator[None]:
-    """A module in float32; afterwards its weights are in their own memory and type again, changed or not."""
-    import torch
-
-    own = {
-        name: tensor
-        for name, tensor in (*module.named_parameters(), *module.named_buffers())
-        if tensor.is_floating_point() and tensor.dtype != torch.float32
-    }
+def _open(module: torch.nn.Module, device: str) -> Iterator[None]:
+    """A module on a device, in float32; afterwards its weights are in their own memory and type again."""
+    own = dict((*module.named_parameters(), *module.named_buffers()))
     kept = {name: tensor.data for name, tensor in own.items()}
     for tensor in own.values():
-        tensor.data = tensor.data.float()
+        tensor.data = _in_float32(tensor.data, device)
     try:
         yield
     finally:
         for name, tensor in own.items():
+            # Where nothing had to be moved or widened, this is the same memory.
             tensor.data = kept[name].copy_(tensor.data)
 
 
-def _in_float32(value: Any) -> Any:
-    """Tensors of floats in float32, in tuples and mappings too."""
+def _opened(value: Any, device: str, seen: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    """Tensors on a device, those of floats in float32, in tuples and mappings too; one for each in `seen`."""
     import torch
 
     if isinstance(value, torch.Tensor):
-        return value.float() if value.is_floating_point() else value
+        # The tensor itself is kept too, so that no other gets its id.
+        return seen.setdefault(id(value), (value, _in_float32(value, device)))[1]
     if isinstance(value, tuple):
-        return tuple(map(_in_float32, value))
+        return tuple(_opened(item, device, seen) for item in value)
     if isinstance(value, dict):
-        return {key: _in_float32(item) for key, item in value.items()}
+        return {key: _opened(item, device, seen) for key, item in value.items()}
     return value
+
+
+def _in_float32(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    return tensor.to(device).float() if tensor.is_floating_point() else tensor.to(device)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from modelwright.api.context import StageContext
-from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import Footprint
 from modelwright_plugins.prune.unstructured import UnstructuredPruning, sparsity_of
+from modelwright_plugins.text.calibration_fields import CalibrationFields
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from modelwright_plugins.blockwise.statistics import Kind
 
 
-class CalibratedPruning(UnstructuredPruning):
+class CalibratedPruning(CalibrationFields, UnstructuredPruning):
     """The calibration data, and the walk from block to block."""
 
     statistics: ClassVar[Kind] = "energy"
 
     data: str = Field(description="The data set to calibrate on.")
-    split: Split = Field("calibration", description="The split of it.")
-    samples: int = Field(128, ge=1, description="Pieces of it: windows of tokens, or texts of an encoder.")
-    length: int = Field(512, ge=8, description="Tokens of a window, for a model that generates.")
 
     @abstractmethod
     def prune(self, weight: torch.Tensor, statistics: torch.Tensor, ctx: StageContext) -> float:
@@ -49,9 +46,11 @@ class CalibratedPruning(UnstructuredPruning):
         from modelwright_plugins.blockwise.statistics import input_statistics
         from modelwright_plugins.blockwise.walk import walk
         from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_device import require_device
         from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
         from modelwright_plugins.text.calibration import calibration_batches
 
+        require_device(ctx.target)
         copy_with_fast_tokenizer(model, ctx.out)
         batches = calibration_batches(model, ctx, self.data, self.split, self.samples, self.length)
         network = load_checkpoint(model)
@@ -62,7 +61,7 @@ class CalibratedPruning(UnstructuredPruning):
         self.require_groups([every[name] for name in names], ctx)
         before = {name: sparsity_of(every[name]) for name in names}
         errors: dict[str, float] = {}
-        for number, block in enumerate(walk(network, batches)):
+        for number, block in enumerate(walk(network, batches, ctx.target.device)):
             ctx.progress(number, len(blocks), block.name)
             matrices = [matrix for matrix in block.matrices if matrix.name in before]
             found = input_statistics(block, matrices, self.statistics) if matrices else {}

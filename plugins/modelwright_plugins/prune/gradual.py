@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model
+from modelwright.api.model import Model, ModelSpec
 from modelwright.errors import RecipeError
 from modelwright_plugins.distill.embeddings import DistillEmbeddings
 from modelwright_plugins.distill.logits import DistillLogits
 from modelwright_plugins.distill.stage import Distillation
-from modelwright_plugins.prune.pattern import numbers
 from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
 from modelwright_plugins.prune.sparsity_target import SparsityTarget
 from modelwright_plugins.training.context import TrainingContext
@@ -49,7 +48,7 @@ class PruneGradual(
     """
 
     initial: float = Field(0.0, ge=0, lt=1, description="Sparsity after step `begin`.")
-    begin: int = Field(0, ge=0, description="The step from which weights go.")
+    begin: int = Field(0, ge=0, description="The step after which the first weights go; 0: before training.")
     end: int = Field(ge=1, description="The step after which no more go.")
     every: int = Field(20, ge=1, description="Steps between changes.")
     power: float = Field(3.0, ge=0, description="Of the schedule: 3 is cubic, 1 linear, 0 all at once.")
@@ -63,18 +62,25 @@ class PruneGradual(
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.pattern is not None and self.sparsity not in (None, self.share):
-            kept, of = numbers(self.pattern)
-            raise ValueError(
-                f"the pattern {self.pattern} zeroes {of - kept} of {of} weights; leave out sparsity"
-            )
         if self.scope == "global" and (self.pattern is not None or self.criterion == "wanda"):
             raise ValueError("a pattern and wanda judge weights within a row: scope has to be layer")
+        if self.criterion == "wanda" and not self.begin and (self.initial or not self.power):
+            raise ValueError("wanda weighs inputs that training shows it: begin has to be 1 or more")
         if not self.begin < self.end:
             raise ValueError(f"begin {self.begin} is not before end {self.end}")
         if self.initial > self.share:
             raise ValueError(f"initial {self.initial} is more than the sparsity to reach, {self.share}")
         return self
+
+    def check(self, spec: ModelSpec) -> None:
+        """An encoder learns from embeddings alone."""
+        super().check(spec)
+        if spec.task == "embed" and (idle := self.changed("alpha", "temperature", "length")):
+            raise RecipeError(
+                f"{idle[0]} is of models that predict logits, and this one's task is embed.",
+                where=idle[0],
+                accepted=f"no {idle[0]}",
+            )
 
     def best_from(self) -> int:
         """Only weights that are as sparse as asked for are kept."""
@@ -115,6 +121,7 @@ class PruneGradual(
         return [
             *super().hooks(objective, model, steps),
             GrowingMasks(
+                objective.student,
                 self.matrices(objective.student),
                 schedule,
                 scope=self.scope,

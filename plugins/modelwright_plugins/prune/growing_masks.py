@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import JsonValue
 
+from modelwright_plugins.blockwise.token_mask import TokenMask
 from modelwright_plugins.prune.lowest import lowest_of_all, lowest_of_rows
 from modelwright_plugins.prune.pattern import lowest_of_groups, numbers
 from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
 from modelwright_plugins.prune.unstructured import sparsity_of
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from modelwright_plugins.blockwise.matrices import Matrix
     from modelwright_plugins.training.context import TrainingContext
 
@@ -21,15 +24,17 @@ if TYPE_CHECKING:
 class GrowingMasks:
     """Zeroes the weights of least score at the steps that a schedule names; what is zero stays so.
 
-    >>> hook = GrowingMasks(matrices, schedule, scope="layer", activations=False, pattern=None)
+    >>> hook = GrowingMasks(network, matrices, schedule, scope="layer", activations=False, pattern=None)
 
     Scores are magnitudes, of each layer by itself or (`scope` global) of all together. With `activations`
     they are magnitudes times the norms of the inputs since the last change (Wanda), row by row. With a
-    `pattern` n:m, 1:m, 2:m ... go from each group until n are left.
+    `pattern` n:m, 1:m, 2:m ... go from each group until n are left. What is due after step 0 goes at once,
+    before the first step.
     """
 
     def __init__(
         self,
+        network: PreTrainedModel,
         matrices: Sequence[Matrix],
         schedule: SparsitySchedule,
         *,
@@ -44,12 +49,19 @@ class GrowingMasks:
         self._pattern = pattern
         self._masks = {matrix.name: matrix.weight == 0 for matrix in matrices}
         self._energy: dict[str, torch.Tensor] = {}
-        for matrix in matrices if activations else ():
-            self._energy[matrix.name] = torch.zeros(matrix.weight.shape[1], device=matrix.weight.device)
-            matrix.module.register_forward_pre_hook(self._watch(matrix.name))
+        self._seen: dict[str, torch.Tensor] = {}
+        if activations:
+            tokens = TokenMask(network)
+            for matrix in matrices:
+                self._energy[matrix.name] = torch.zeros(matrix.weight.shape[1], device=matrix.weight.device)
+                self._seen[matrix.name] = torch.zeros_like(self._energy[matrix.name])
+                matrix.module.register_forward_pre_hook(self._watch(matrix.name, tokens))
+        if schedule.due(0):
+            self.after_step(0)
 
     def after_step(self, step: int) -> None:
         """Grow the masks where that is due, and zero what the optimizer moved."""
+        self._gather()
         share = self._schedule.due(step)
         if share is not None:
             self._grow(share)
@@ -87,13 +99,18 @@ class GrowingMasks:
             found = lowest_of_all(lambda: map(self._scores, self._matrices), share)
             self._masks |= {matrix.name: gone for matrix, gone in zip(self._matrices, found, strict=True)}
             return
-        for energy in self._energy.values():
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.all_reduce(energy)
         for matrix in self._matrices:
             self._masks[matrix.name] = self._lowest(self._scores(matrix), share)
         for energy in self._energy.values():
             energy.zero_()
+
+    def _gather(self) -> None:
+        """Add what this step showed of the inputs in all processes: every one of them has all of it then."""
+        for name, seen in self._seen.items():
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.all_reduce(seen)
+            self._energy[name] += seen
+            seen.zero_()
 
     def _lowest(self, scores: torch.Tensor, share: float) -> torch.Tensor:
         if self._pattern is not None:
@@ -111,10 +128,9 @@ class GrowingMasks:
             scores = scores * self._energy[matrix.name].sqrt()
         return scores.masked_fill(self._masks[matrix.name], 0.0)
 
-    def _watch(self, name: str) -> Any:
+    def _watch(self, name: str, tokens: TokenMask) -> Any:
         def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             if module.training:
-                value = inputs[0].detach()
-                self._energy[name] += value.reshape(-1, value.shape[-1]).float().square().sum(0)
+                self._seen[name] += tokens.rows(inputs[0].detach()).float().square().sum(0)
 
         return hook

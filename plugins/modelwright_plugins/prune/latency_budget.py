@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -57,6 +58,7 @@ def sizes_within_latency(
         ctx.progress(len(rows), 5, f"measuring with {share:.0%} less")
         small = _first_units(model, ctx, family, sizes, by_share(sizes, share, parts, rules), f"share-{step}")
         values = ctx.measure({"cut": small}, [metric], baseline=model)["cut"]
+        shutil.rmtree(small.path)
         ratio = next(value.ratio for value in values if value.name == figure)
         assert isinstance(ratio, Interval)
         rows.append({"share": share, "times faster": round(ratio.value, 3), "95 % low": round(ratio.low, 3)})

@@ -48,7 +48,8 @@ def kth_smallest(scores: Scores, k: int) -> tuple[float, int]:
     def counts(of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         total = torch.zeros(1 << BITS, dtype=torch.int64)
         for tensor in scores():
-            total += torch.bincount(of(tensor.flatten().float().view(torch.int32)), minlength=1 << BITS)
+            bits = of(tensor.flatten().float().view(torch.int32))
+            total += torch.bincount(bits, minlength=1 << BITS).cpu()
         return total
 
     high, below = _bin(counts(lambda bits: bits >> BITS), k)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
 from modelwright.api.stage import Stage
@@ -29,6 +29,15 @@ class SparsityTarget(Stage):
     )
     include: tuple[str, ...] = Field((), description="Name patterns of the layers to prune; empty: all.")
     exclude: tuple[str, ...] = Field((), description="Name patterns of layers that stay as they are.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.pattern is not None and self.sparsity not in (None, self.share):
+            kept, of = numbers(self.pattern)
+            raise ValueError(
+                f"the pattern {self.pattern} sets {of - kept} of {of} weights to zero; leave out sparsity"
+            )
+        return self
 
     @property
     def share(self) -> float:

@@ -9,9 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from modelwright.api.anatomy import Anatomy
 from modelwright.api.context import StageContext
-from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize, ModelSpec
-from modelwright.api.stage import Footprint, Stage
+from modelwright.api.stage import Footprint
 from modelwright.errors import RecipeError
 from modelwright_plugins.anatomy.read import read_anatomy
 from modelwright_plugins.prune.importance.steps import PAIR_TOKENS, PAIRS, Calibration
@@ -30,6 +29,7 @@ from modelwright_plugins.prune.targets import (
     within_parameters,
     without,
 )
+from modelwright_plugins.text.calibration_fields import CalibrationFields
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,7 +41,7 @@ WHOLE = "zeros at single places would be cut through: the pattern would break an
 
 
 class PruneStructured(
-    Stage,
+    CalibrationFields,
     name="prune.structured",
     takes="torch",
     gives="torch",
@@ -103,9 +103,6 @@ class PruneStructured(
     )
     round_to: int = Field(8, ge=1, description="Shares of neurons and width end on a multiple of this.")
     data: str | None = Field(None, description="The data set to calibrate on.")
-    split: Split = Field("calibration", description="The split of it.")
-    samples: int = Field(128, ge=1, description="Pieces of it: windows of tokens, or texts of an encoder.")
-    length: int = Field(512, ge=8, description="Tokens of a window, for a model that generates.")
 
     _amounts = field_validator(*PARTS, mode="before")(amount)
     _parameters = field_validator("parameters", mode="before")(share)
@@ -122,8 +119,8 @@ class PruneStructured(
             )
         if not budgets and self.cut:
             raise ValueError("cut says what a budget is taken from: give parameters or latency, or no cut")
-        if self.latency is None and self.changed("at"):
-            raise ValueError("at says where a latency is measured: give latency, or no at")
+        if self.latency is None and (idle := self.changed("at", "rounds")):
+            raise ValueError(f"{idle[0]} says how a latency is measured: give latency, or no {idle[0]}")
         if self.data is None and (self.layers is not None or "layers" in self.cut):
             raise ValueError(
                 "layers are ranked by block influence, which needs data: name a data set of the recipe"
@@ -153,6 +150,7 @@ class PruneStructured(
         """The sizes of the result, but for a budget of latency. Raises RecipeError where they cannot be."""
         rules = self._rules(family, where)
         sizes = sizes_of(anatomy.shape)
+        self._require_grouped(sizes, where)
         if self.parameters is not None:
             count = ParameterCount(anatomy, family)
             return within_parameters(sizes, self.parameters, self._parts(family), rules, count)
@@ -176,7 +174,10 @@ class PruneStructured(
                 anatomy=anatomy,
             )
         gradients = self.importance == "taylor"
-        return structured_footprint(size, result, self._batch_tokens(size), gradients=gradients)
+        found = structured_footprint(size, result, self._batch_tokens(size), gradients=gradients)
+        # Each size that is measured lies on the disk meanwhile.
+        tried = size.weight_bytes if self.latency is not None else 0
+        return found.model_copy(update={"disk_bytes": found.disk_bytes + tried})
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Measure what matters, cut, save."""
@@ -196,6 +197,7 @@ class PruneStructured(
         if self.latency is None:
             after = self.sizes(anatomy, family, ctx.where)
         else:
+            self._require_grouped(before, ctx.where)
             rules, parts = self._rules(family, ctx.where), self._parts(family)
             after = sizes_within_latency(
                 model, ctx, family, before, parts, rules, self.latency, self.at, self.rounds
@@ -229,6 +231,15 @@ class PruneStructured(
         if shape is not None and shape.generates:
             return min(self.length, longest)
         return PAIRS * min(PAIR_TOKENS, longest) if self.importance == "taylor" else longest
+
+    def _require_grouped(self, sizes: Sizes, where: Callable[[str], str]) -> None:
+        if self.gqa == "queries" and sizes.group == 1:
+            raise RecipeError(
+                f"Each of the {sizes.queries} query heads has a key-value head of its own: no group can lose "
+                "one and stay.",
+                where=where("gqa"),
+                accepted="gqa=groups, which takes both",
+            )
 
     def _rules(self, family: Family, where: Callable[[str], str]) -> Rules:
         return Rules(family.own_head_dim, family.divides, self.gqa, self.round_to, where)

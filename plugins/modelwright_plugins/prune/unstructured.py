@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
-
-from pydantic import model_validator
+from typing import TYPE_CHECKING
 
 from modelwright.api.context import StageContext
-from modelwright_plugins.prune.pattern import numbers
 from modelwright_plugins.prune.sparsity_target import SparsityTarget
 
 if TYPE_CHECKING:
@@ -19,15 +16,6 @@ if TYPE_CHECKING:
 
 class UnstructuredPruning(SparsityTarget):
     """One target, and what a report shows of it."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if self.pattern is not None and self.sparsity not in (None, self.share):
-            kept, of = numbers(self.pattern)
-            raise ValueError(
-                f"the pattern {self.pattern} sets {of - kept} of {of} weights to zero; leave out sparsity"
-            )
-        return self
 
     def report(
         self,

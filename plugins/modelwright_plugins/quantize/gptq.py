@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
-from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSize
-from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.api.stage import MIB, Footprint
+from modelwright.errors import StageError
 from modelwright_plugins.prune.sparsity import SPARSE
+from modelwright_plugins.text.calibration_fields import CalibrationFields
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from modelwright_plugins.blockwise.matrices import Matrix
     from modelwright_plugins.blockwise.rounding import Codes, Scheme
     from modelwright_plugins.blockwise.walk import Block
+    from modelwright_plugins.quantize.linear_layers import LinearLayers
 
 
 class QuantizeGPTQ(
-    Stage,
+    CalibrationFields,
     name="quantize.gptq",
     takes="torch",
     gives="compressed_tensors",
@@ -62,9 +64,6 @@ class QuantizeGPTQ(
     )
     method: Literal["gptq", "rtn"] = Field("gptq", description="GPTQ, or rounding to nearest.")
     data: str | None = Field(None, description="The data set to calibrate on; GPTQ needs one.")
-    split: Split = Field("calibration", description="The split of it.")
-    samples: int = Field(128, ge=1, description="Pieces of it: windows of tokens, or texts of an encoder.")
-    length: int = Field(512, ge=8, description="Tokens of a window, for a model that generates.")
     skip: tuple[str, ...] = Field((), description="Patterns (fnmatch) of layers that stay in float.")
 
     @model_validator(mode="after")
@@ -106,14 +105,17 @@ class QuantizeGPTQ(
         from modelwright_plugins.blockwise.rounding import Scheme
         from modelwright_plugins.format.compressed_tensors import CompressedTensors
         from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_device import require_device
         from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
         from modelwright_plugins.quantize.checkpoint_report import report_quantized
         from modelwright_plugins.quantize.linear_layers import linear_layers
         from modelwright_plugins.quantize.packed_checkpoint import PackedCheckpoint
 
+        require_device(ctx.target)
         network = load_checkpoint(model)
         prefix, blocks = blocks_of(network)
         layers = linear_layers(model, self.skip, partial(self._unfit, f"{prefix}."), ctx)
+        self._require_groups(network, layers, ctx)
         copy_with_fast_tokenizer(model, ctx.out)
         scheme = Scheme(self.bits, self.group_size, self.symmetric, getattr(torch, model.spec.dtype))
         packed = PackedCheckpoint(network, scheme, act_order=self.act_order)
@@ -142,7 +144,7 @@ class QuantizeGPTQ(
             if self.data
             else []
         )
-        return walk(network, batches)
+        return walk(network, batches, ctx.target.device)
 
     def _calibrated(
         self, block: Block, matrices: Sequence[Matrix]
@@ -173,7 +175,7 @@ class QuantizeGPTQ(
 
         weight = matrix.weight
         if hessian is None:
-            codes = round_to_nearest(weight, torch.ones(weight.shape[1]), scheme)
+            codes = round_to_nearest(weight, torch.ones(weight.shape[1], device=weight.device), scheme)
             weight.copy_(codes.decode())
             return codes, {}
         energy = hessian.diagonal()
@@ -194,6 +196,18 @@ class QuantizeGPTQ(
         )
         return rounding.codes, {"error": error / outputs, "error_rounded_to_nearest": nearest / outputs}
 
+    def _require_groups(self, network: PreTrainedModel, layers: LinearLayers, ctx: StageContext) -> None:
+        """Raise StageError where a row of a layer is no whole number of groups."""
+        for name in layers.taken if self.group_size is not None else ():
+            inputs = network.get_submodule(name).in_features
+            if inputs % self.group_size:
+                raise StageError(
+                    f"The {inputs:,} inputs of '{name}' are no multiple of {self.group_size}.",
+                    where=ctx.where("group_size"),
+                    accepted="a group_size that divides the inputs of every layer, or null",
+                    hint=f"another group_size, or leave the layer in float: skip=[{name}]",
+                )
+
     def _unfit(self, prefix: str, matrix: Matrix) -> str | None:
         """Why a layer cannot be taken."""
         import torch
@@ -202,7 +216,4 @@ class QuantizeGPTQ(
             return "outside the transformer's blocks"
         if not isinstance(matrix.module, torch.nn.Linear):
             return f"a {type(matrix.module).__name__}, which compressed-tensors does not take"
-        inputs = matrix.module.in_features
-        if self.group_size is not None and inputs % self.group_size:
-            return f"{inputs:,} inputs are no multiple of group_size {self.group_size}"
         return None

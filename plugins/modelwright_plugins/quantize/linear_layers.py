@@ -61,7 +61,7 @@ def linear_layers(model: Model, skip: Sequence[str], unfit: Unfit, ctx: StageCon
         reasons = [f"'{name}': {reason}" for name, reason in kept.items()]
         raise StageError(
             "No linear layer is left to quantize.",
-            where=ctx.where("kind"),
+            where=where if skip else "model.path",
             accepted="a model with at least one linear layer in its blocks that the library can take",
             hint="; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""),
         )

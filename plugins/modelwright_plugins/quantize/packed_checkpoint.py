@@ -29,12 +29,12 @@ class PackedCheckpoint:
 
         stored = self._scheme.stored
         self._packed |= {
-            f"{name}.weight_packed": pack_to_int32(codes.codes, codes.bits),
-            f"{name}.weight_scale": codes.scales.to(stored).contiguous(),
+            f"{name}.weight_packed": pack_to_int32(codes.codes.cpu(), codes.bits),
+            f"{name}.weight_scale": codes.scales.to("cpu", stored).contiguous(),
             f"{name}.weight_shape": torch.tensor(codes.codes.shape),
         }
         if not self._scheme.symmetric:
-            zeros = codes.zeros.to(torch.int8)
+            zeros = codes.zeros.to("cpu", torch.int8)
             self._packed[f"{name}.weight_zero_point"] = pack_to_int32(zeros, codes.bits, packed_dim=0)
 
     def save(self, out: Path, kept: Sequence[str]) -> None:

@@ -65,16 +65,16 @@ def test_walking_gives_what_the_network_gives(name: str) -> None:
     network = network_of(FAMILIES[name])
     given = batches()
     expected = [outputs_of_last_block(network, batch) for batch in given]
-    for block in walk(network, given):
-        hidden = block.hidden
-    for found, wanted in zip(hidden, expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    for block in walk(network, given, "cpu"):
+        found = [block.run(number) for number in range(len(given))]
+    for given_back, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(given_back, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_changed_in_a_block_reaches_those_behind_it_in_the_weights_own_type() -> None:
     network = network_of(TINY_DECODERS["llama"], "bfloat16")
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    for number, block in enumerate(walk(network, batches())):
+    for number, block in enumerate(walk(network, batches(), "cpu")):
         assert {matrix.weight.dtype for matrix in block.matrices} == {torch.float32}
         if number == 0:
             last = block.matrices[-1]
@@ -92,7 +92,7 @@ def test_what_is_changed_in_a_block_reaches_those_behind_it_in_the_weights_own_t
 
 def test_statistics_are_those_of_the_inputs() -> None:
     network = network_of(TINY_DECODERS["llama"])
-    block = next(walk(network, batches()))
+    block = next(walk(network, batches(), "cpu"))
     matrix = next(found for found in block.matrices if found.name.endswith("down_proj"))
     inputs: list[Any] = []
     handle = matrix.module.register_forward_pre_hook(lambda module, given: inputs.append(given[0][0].clone()))
@@ -110,7 +110,7 @@ def test_statistics_are_those_of_the_inputs() -> None:
 def test_statistics_of_what_is_not_finite_are_refused() -> None:
     network = network_of(TINY_DECODERS["llama"])
     network.model.embed_tokens.weight.data.fill_(float("inf"))
-    block = next(walk(network, batches()))
+    block = next(walk(network, batches(), "cpu"))
     with pytest.raises(StageError, match="are not finite on the calibration data"):
         input_statistics(block, block.matrices, "energy")
 
@@ -148,3 +148,15 @@ def test_a_pattern_that_matches_nothing_is_refused() -> None:
     assert refused.value.hint == "did you mean 'layers.0.q_proj'?"
     with pytest.raises(RecipeError, match="leave no layer"):
         chosen(NAMES, (), ("*",), ("include", "exclude"))
+
+
+def test_what_blocks_share_is_held_once() -> None:
+    """Positions and masks, which in another type than float32 would be copied for each block."""
+    network = network_of(TINY_DECODERS["llama"], "bfloat16")
+    angles = [
+        [named["position_embeddings"][0].data_ptr() for _, named in block.arguments]
+        for block in walk(network, batches(), "cpu")
+    ]
+    assert len(angles) == len(blocks_of(network)[1]) > 1
+    assert all(pointers == angles[0] for pointers in angles)
+    assert len({*angles[0]}) == 2

@@ -148,7 +148,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(tiny_causal: Model, tmp_path: Path
         ({"begin": 8}, "begin 8 is not before end 8"),
         ({"initial": 0.7, "sparsity": 0.5}, "initial 0.7 is more than the sparsity to reach, 0.5"),
         ({"pattern": "2:4", "scope": "global"}, "scope has to be layer"),
-        ({"pattern": "2:4", "sparsity": 0.3}, "zeroes 2 of 4 weights"),
+        ({"pattern": "2:4", "sparsity": 0.3}, "sets 2 of 4 weights to zero"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], words: str) -> None:
@@ -167,3 +167,44 @@ def test_a_pattern_that_matches_no_layer_is_refused_before_training(
 ) -> None:
     with pytest.raises(RecipeError, match="'lm_haed' matches no layer"):
         pruned(tiny_causal, tmp_path, include=["lm_haed"])
+
+
+def test_weights_that_go_at_once_are_gone_before_the_first_step(tiny_causal: Model, tmp_path: Path) -> None:
+    _, ctx = pruned(tiny_causal, tmp_path / "at once", power=0.0, every=100)
+    assert ctx.records["sparsity_after_change"] == pytest.approx([0.5, 0.5], abs=0.01)
+    _, ctx = pruned(tiny_causal, tmp_path / "from 0.3", initial=0.3)
+    assert ctx.records["sparsity_after_change"][0] == pytest.approx(0.3, abs=0.01)  # type: ignore[index,call-overload]
+    with pytest.raises(ValidationError, match="begin has to be 1 or more"):
+        PruneGradual.model_validate({**FIELDS, "criterion": "wanda", "initial": 0.3})
+
+
+def test_an_encoder_has_no_logits_to_weigh(tiny_checkpoint: Model) -> None:
+    stage = PruneGradual.model_validate({**ENCODER, "alpha": 0.7})
+    with pytest.raises(RecipeError, match="alpha is of models that predict logits"):
+        stage.check(tiny_checkpoint.spec)
+
+
+def test_padding_does_not_count_as_input(tiny_checkpoint: Model) -> None:
+    """What a batch is padded to does not decide which weights go."""
+    from modelwright_plugins.format.torch import load_checkpoint
+    from modelwright_plugins.prune.growing_masks import GrowingMasks
+    from modelwright_plugins.training.example import Example
+    from modelwright_plugins.training.padded import padded
+
+    examples = [Example(tuple(range(5, 5 + length)), length, "train") for length in (24, 3, 4)]
+    masks = []
+    for batches in ([examples], [[example] for example in examples]):
+        network = load_checkpoint(tiny_checkpoint).train()
+        schedule = SparsitySchedule(0.0, 0.5, begin=1, end=2, every=1, power=0)
+        matrices = PruneGradual.model_validate(ENCODER).matrices(network)
+        hook = GrowingMasks(network, matrices, schedule, scope="layer", activations=True, pattern=None)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        with torch.no_grad():
+            for batch in batches:
+                network(**padded(batch, network))
+        hook.after_step(1)
+        masks.append({name: mask for name, mask in hook.state_dict().items() if name.startswith("mask.")})
+    for name, mask in masks[0].items():
+        assert float((mask == masks[1][name]).float().mean()) > 0.999

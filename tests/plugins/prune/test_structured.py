@@ -280,7 +280,7 @@ def test_a_latency_that_nothing_reaches_is_refused(bert: Model, tmp_path: Path) 
         ({"parameters": 0.3, "heads": 2}, "parameters and heads: give amounts, or one budget"),
         ({"parameters": 0.3, "latency": 2}, "parameters and latency: give amounts, or one budget"),
         ({"neurons": 0.3, "cut": ["heads"]}, "cut says what a budget is taken from"),
-        ({"neurons": 0.3, "at": {"batch": 2}}, "at says where a latency is measured"),
+        ({"neurons": 0.3, "at": {"batch": 2}}, "at says how a latency is measured"),
         ({"neurons": 0.3, "data": None}, "importance activation needs data"),
         ({"heads": 0.3, "data": None, "importance": "taylor"}, "importance taylor needs data"),
         ({"layers": 2, "data": None, "importance": "magnitude"}, "block influence, which needs data"),
@@ -427,3 +427,15 @@ def test_a_sparse_model_is_refused_in_the_plan(
     arguments = ["plan", str(tmp_path / "trial.yaml"), "--artifacts", str(tmp_path / "artifacts")]
     assert run_command(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_query_heads_are_not_cut_out_of_groups_of_one(tmp_path: Path) -> None:
+    model = save_family("gpt2", tmp_path / "model")
+    with pytest.raises(RecipeError, match="has a key-value head of its own") as refused:
+        pruned(model, tmp_path / "run", width=0.5, gqa="queries")
+    assert refused.value.where == "stages.trial.gqa"
+
+
+def test_rounds_say_how_a_latency_is_measured() -> None:
+    with pytest.raises(ValidationError, match="rounds says how a latency is measured"):
+        stage(neurons=0.5, rounds=9)

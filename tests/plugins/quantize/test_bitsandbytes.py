@@ -274,7 +274,7 @@ def test_layers_that_do_not_fit_4_bits_are_kept_and_named(
     assert len(rows(quantize(narrow, tmp_path / "b", kind="int8")[1], "layers", "layer")) == 14
     with pytest.raises(StageError, match="No linear layer is left to quantize") as caught:
         quantize(tiny_checkpoint, tmp_path / "c", kind="nf4", skip=["*.output.dense"])
-    assert caught.value.where == "stages.trial.kind"
+    assert caught.value.where == "stages.trial.skip"
     assert "multiples of 32 outputs and 64 inputs" in str(caught.value.hint)
     assert "'encoder.layer.0.attention.self.query'" in str(caught.value.hint)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from modelwright.errors import StageError
+from modelwright_plugins.blockwise.token_mask import TokenMask
 from modelwright_plugins.prune.importance.scores import Scores
 from modelwright_plugins.prune.slicing.axes import Sizes
 from modelwright_plugins.prune.slicing.cut import norms_of
@@ -67,7 +68,7 @@ def activations(network: PreTrainedModel, family: Family, sizes: Sizes, steps: I
         sums[name] = sums.get(name, torch.zeros(rows.shape[1])) + rows.square().sum(0).cpu()
         counts[name] = counts.get(name, 0) + len(rows)
 
-    shares = _EnergyShares()
+    shares = _EnergyShares(TokenMask(network))
     with _hooked(sites, lambda name, value: add(name, value), shares), torch.no_grad():
         for step in steps:
             step()
@@ -104,7 +105,7 @@ def taylor(network: PreTrainedModel, family: Family, sizes: Sizes, steps: Iterab
             return gradient.float().reshape(sizes.queries, -1).sum(1).cpu()
         return gradient.float().cpu()
 
-    shares = _EnergyShares()
+    shares = _EnergyShares(TokenMask(network))
     done = 0
     with _hooked(sites, gated, shares), torch.enable_grad():
         for step in steps:
@@ -122,14 +123,15 @@ def taylor(network: PreTrainedModel, family: Family, sizes: Sizes, steps: Iterab
 class _EnergyShares:
     """The share of each channel in the energy that a norm divides by, the mean over tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: TokenMask) -> None:
+        self._tokens = tokens
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, module: torch.nn.Module, entering: torch.Tensor) -> None:
         import torch
 
-        rows = entering.detach().reshape(-1, entering.shape[-1]).float()
+        rows = self._tokens.rows(entering.detach()).float()
         if isinstance(module, torch.nn.LayerNorm):
             rows = rows - rows.mean(1, keepdim=True)
         squares = rows.square()
@@ -138,6 +140,7 @@ class _EnergyShares:
         self._counts[name] = self._counts.get(name, 0) + len(rows)
 
     def means(self) -> dict[str, torch.Tensor]:
+        self._tokens.handle.remove()
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
 

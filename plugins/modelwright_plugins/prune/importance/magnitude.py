@@ -24,7 +24,7 @@ def magnitudes(network: PreTrainedModel, family: Family, sizes: Sizes) -> Scores
         "keys": torch.zeros(sizes.layers, sizes.keys),
     }
     for name, parameter in network.named_parameters():
-        squares = parameter.detach().float().square()
+        squares = parameter.detach().float().square().cpu()
         layer = family.layer_of(name)
         for number, dimension in enumerate(family.dimensions(name, parameter.dim()) or ()):
             sums = squares.sum(1 - number) if squares.dim() == 2 else squares
