@@ -28,14 +28,15 @@ def run_stages(
     model: Path | str,
     place: Path,
     data: Mapping[str, Mapping[str, Any]] | None = None,
+    target: str = "cpu",
 ) -> StepRunner:
     """The same for stages that no recipe has; `place` keeps what was made before.
 
-    `model` is a checkpoint's folder, or the name of a model of the configuration.
+    `model` is a checkpoint's folder, or the name of a model of the configuration, `target` that of a target.
     """
     named = [{"/model": model}] if isinstance(model, str) else []
     recipe: dict[str, Any] = {
-        "defaults": [*named, {"/target": "cpu"}, "_self_"],
+        "defaults": [*named, {"/target": target}, "_self_"],
         "name": "benchmark",
         "data": dict(data or {}),
         "stages": dict(stages),

@@ -70,6 +70,10 @@ def test_a_recipe_plans(name: str, tmp_path: Path):
         pytest.importorskip("bitsandbytes", reason="needs the bitsandbytes extra")
     if name == "lm-gptq":
         pytest.importorskip("compressed_tensors", reason="needs the compressed-tensors extra")
+    if "cuda" in name and not gpus():
+        with pytest.raises(MissingError, match="asks for a CUDA device"):
+            modelwright.plan(name, artifacts=tmp_path)
+        return
     plan = modelwright.plan(name, artifacts=tmp_path)
     assert [step.name for step in plan.steps] == list(plan.recipe.stages)
 

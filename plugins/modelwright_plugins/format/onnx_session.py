@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 from modelwright.api.model import Model
@@ -32,6 +34,10 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
             where="target.provider",
             accepted=", ".join(available),
         )
+    if target.device == "cuda":
+        # Finds CUDA's libraries in Python packages. What it misses it prints; the session then falls back.
+        with contextlib.redirect_stdout(sys.stderr):
+            ort.preload_dlls(msvc=False)
     options = ort.SessionOptions()
     options.intra_op_num_threads = target.thread_count
     options.inter_op_num_threads = 1

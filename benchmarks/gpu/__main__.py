@@ -1,0 +1,65 @@
+"""How fast models run on an NVIDIA GPU, and how much memory attention takes there.
+
+    python -m benchmarks.gpu --out benchmarks/results
+
+Each table is measured in turn; one that fails says so in the results and leaves the others standing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.page import page
+from benchmarks.record import heading, write
+
+TABLES = ("attention", "encoder", "decoder")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and write `gpu.json` and `gpu.md`; 4 where there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
+    parser.add_argument("--table", action="append", choices=TABLES, help="default: all of them")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
+    arguments = parser.parse_args(argv)
+    import torch
+
+    if not torch.cuda.is_available():
+        print("This benchmark needs an NVIDIA GPU and a CUDA build of torch.")
+        return 4
+    from benchmarks.gpu import attention, decoder, encoder, roof, timing
+
+    with tempfile.TemporaryDirectory() as work:
+        tables: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+            "attention": attention.measure,
+            "encoder": lambda: encoder.measure(Path(work)),
+            "decoder": decoder.measure,
+        }
+        tables_asked = [part for name in arguments.table or () for part in ("--table", name)]
+        document: dict[str, Any] = {
+            **heading("gpu", tables_asked),
+            "device": timing.device(),
+            "roof": roof.measure(),
+        }
+        for name in arguments.table or TABLES:
+            rows: list[dict[str, Any]] = []
+            document[name] = {"rows": rows, "failed": None}
+            try:
+                for row in tables[name]():
+                    print(name, row, flush=True)
+                    rows.append(row)
+                    write(document, page(document), arguments.out, "gpu")
+            except Exception:
+                document[name]["failed"] = traceback.format_exc()
+                print(document[name]["failed"])
+                write(document, page(document), arguments.out, "gpu")
+    print(page(document))
+    return int(any(document[name]["failed"] for name in arguments.table or TABLES))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+"""MiniLM in float16 over batches and lengths: PyTorch's ways to run it, and ONNX Runtime with CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.timing import Call, free, take_turns
+from benchmarks.models.steps import run_stages
+
+BATCHES, LENGTHS = (1, 16, 64, 256), (32, 128, 512)
+COMPILED_LENGTH = 128  # compiling takes long: this length alone
+HIDDEN, LAYERS, INNER = 384, 6, 1536
+MODEL = "minilm"
+STAGES: dict[str, dict[str, Any]] = {
+    "cast": {"use": "cast.dtype", "dtype": "fp16"},
+    "export": {"use": "export.onnx", "opset": 23},
+    "compile": {"use": "compile.onnxruntime", "variant": "contrib"},
+}
+GRAPHS = {"ONNX Runtime": "export", "ONNX Runtime, its own operators": "compile"}
+
+
+def flops(batch: int, length: int) -> float:
+    """Of the products of a forward pass."""
+    layer = 2 * length * (4 * HIDDEN**2 + 2 * HIDDEN * INNER) + 4 * length**2 * HIDDEN
+    return float(batch * LAYERS * layer)
+
+
+def measure(work: Path) -> Iterator[dict[str, Any]]:
+    """A row for each batch and length, milliseconds from ids on the GPU to the last hidden states there."""
+    from transformers import AutoModel
+
+    runner = run_stages(STAGES, MODEL, work, target="cuda")
+    checkpoint = runner.models["cast"].path
+    networks = {
+        way: AutoModel.from_pretrained(checkpoint, dtype=torch.float16, attn_implementation=way).cuda().eval()
+        for way in ("eager", "sdpa")
+    }
+    compiled = torch.compile(networks["sdpa"])
+    sessions = {name: _session(runner.models[step].path / "model.onnx") for name, step in GRAPHS.items()}
+    for length in LENGTHS:
+        for batch in BATCHES:
+            ids = torch.randint(1000, 30000, (batch, length), device="cuda")
+            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            contenders: dict[str, Call] = {
+                f"PyTorch {way}": _forward(network, inputs) for way, network in networks.items()
+            }
+            if length == COMPILED_LENGTH:
+                torch._dynamo.reset()
+                contenders["PyTorch compiled"] = _forward(compiled, inputs)
+            contenders |= {name: _bound(session, inputs) for name, session in sessions.items()}
+            yield {
+                "batch": batch,
+                "length": length,
+                "flops": flops(batch, length),
+                "ms": take_turns(contenders),
+                "least_cosine": _least_cosines(contenders),
+            }
+            free()
+
+
+def _forward(network: Any, inputs: dict[str, torch.Tensor]) -> Call:
+    def call() -> object:
+        with torch.inference_mode():
+            return network(**inputs).last_hidden_state
+
+    return call
+
+
+def _session(graph: Path) -> Any:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(graph), providers=["CUDAExecutionProvider"])
+    assert session.get_providers()[0] == "CUDAExecutionProvider", session.get_providers()
+    return session
+
+
+def _bound(session: Any, inputs: dict[str, torch.Tensor]) -> Call:
+    """A run with inputs and outputs that stay on the GPU."""
+    batch, length = inputs["input_ids"].shape
+    output = torch.empty(batch, length, HIDDEN, dtype=torch.float16, device="cuda")
+    binding = session.io_binding()
+    zeros = torch.zeros(batch, length, dtype=torch.int64, device="cuda")
+    for wanted in session.get_inputs():
+        tensor = inputs.get(wanted.name, zeros)
+        binding.bind_input(wanted.name, "cuda", 0, np.int64, tuple(tensor.shape), tensor.data_ptr())
+    name = session.get_outputs()[0].name
+    kind = np.float16 if "float16" in session.get_outputs()[0].type else np.float32
+    if kind is np.float32:
+        output = output.float()
+    binding.bind_output(name, "cuda", 0, kind, tuple(output.shape), output.data_ptr())
+
+    def call() -> torch.Tensor:
+        session.run_with_iobinding(binding)
+        assert zeros is not None
+        return output
+
+    return call
+
+
+def _least_cosines(contenders: dict[str, Call]) -> dict[str, float]:
+    """Of any token's vector with that of the first."""
+    outputs = {name: call().float().clone() for name, call in contenders.items()}  # type: ignore[attr-defined]
+    first = next(iter(outputs.values()))
+    cosines = torch.nn.functional.cosine_similarity
+    return {name: float(cosines(first, found, dim=-1).min()) for name, found in outputs.items()}

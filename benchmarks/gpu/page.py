@@ -1,0 +1,120 @@
+"""What a GPU gave, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.compression.table import grid
+
+MISSING = "–"
+
+
+def page(document: dict[str, Any]) -> str:
+    """The whole page; tables that were not measured are left out."""
+    roof, device = document["roof"], document["device"]
+    lines = [
+        "# On one GPU",
+        "",
+        f"{document['date']} · {device['name']}, driver {device['driver_version']}, torch "
+        f"{device['torch']} · `{document['command']}`",
+        "",
+        f"A bf16 product of two 8,192 x 8,192 matrices runs at {roof['flops'] / 1e12:.0f} TFLOP/s, a copy "
+        f"moves {roof['bytes'] / 1e12:.2f} TB/s: the roof that shares are of. Times are medians of rounds in "
+        "which contenders take turns, by CUDA events.",
+    ]
+    for name, shown in (("attention", _attention), ("encoder", _encoder), ("decoder", _decoder)):
+        if name not in document:
+            continue
+        lines += ["", *shown(document[name]["rows"], roof)]
+        if document[name]["failed"]:
+            lines += ["", f"Not finished: `{document[name]['failed'].strip().splitlines()[-1]}`"]
+    return "\n".join(lines) + "\n"
+
+
+def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row["bytes"]))
+    cells = [
+        [
+            f"{row['length']:,}",
+            *(_timed(row["ms"].get(name), row["flops"], roof) for name in names),
+            *(_mib(row["bytes"].get(name)) for name in names),
+        ]
+        for row in rows
+    ]
+    header = ["tokens", *(f"{name}, ms" for name in names), *(f"{name}, MiB" for name in names)]
+    return [
+        "## Attention over long prompts",
+        "",
+        "Causal, one text, 32 heads of 64, bf16: milliseconds (share of the roof's rate), and what is "
+        "allocated beyond queries, keys and values. Memory of eager attention grows with the square of the "
+        "length, of the others with the length.",
+        "",
+        *grid(header, cells),
+    ]
+
+
+def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
+    cells = [
+        [
+            f"{row['batch']} x {row['length']}",
+            *(_timed(row["ms"].get(name), row["flops"], roof) for name in names),
+            f"{min(row['least_cosine'].values()):.5f}",
+        ]
+        for row in rows
+    ]
+    return [
+        "## MiniLM in float16",
+        "",
+        "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
+        "hidden states there, and the least cosine of a token's vector with that of eager attention.",
+        "",
+        *grid(["batch x length", *names, "least cosine"], cells),
+    ]
+
+
+def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
+    prompts = list(dict.fromkeys(name for row in rows for name in row["prompt_ms"]))
+    steps = list(dict.fromkeys(name for row in rows for name in row["token_ms"]))
+    cells = []
+    for row in rows:
+        read = 2.0 * row["parameters"] * row["batch"] * row["length"]
+        cells.append(
+            [
+                row["shape"],
+                f"{row['batch']} x {row['length']:,}",
+                *(_timed(row["prompt_ms"].get(name), read, roof) for name in prompts),
+                *(_mib(row["prompt_bytes"].get(name)) for name in steps),
+                *(_ms(row["token_ms"].get(name)) + _bandwidth(row, name, roof) for name in steps),
+            ]
+        )
+    header = ["shape", "batch x prompt", *(f"prompt, {name}" for name in prompts)]
+    header += [*(f"MiB, {name}" for name in steps), *(f"token, {name}" for name in steps)]
+    return [
+        "## Llamas in bfloat16",
+        "",
+        "Milliseconds to read a prompt (share of the roof's rate), what that allocates, and milliseconds of "
+        "one more token (share of the roof's bandwidth that reading the weights once takes).",
+        "",
+        *grid(header, cells),
+    ]
+
+
+def _ms(found: dict[str, float] | None) -> str:
+    return f"{found['value']:.3g}" if found else MISSING
+
+
+def _timed(found: dict[str, float] | None, flops: float, roof: dict[str, float]) -> str:
+    if found is None:
+        return MISSING
+    return f"{_ms(found)} ({flops / (found['value'] / 1000) / roof['flops']:.0%})"
+
+
+def _bandwidth(row: dict[str, Any], name: str, roof: dict[str, float]) -> str:
+    found = row["token_ms"].get(name)
+    return f" ({2.0 * row['parameters'] / (found['value'] / 1000) / roof['bytes']:.0%})" if found else ""
+
+
+def _mib(found: int | None) -> str:
+    return f"{found / 2**20:,.0f}" if found is not None else MISSING
