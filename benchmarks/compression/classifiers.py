@@ -66,8 +66,7 @@ def write_classifier(folder: Path) -> Path:
 def measure(work: Path) -> list[Row]:
     """Accuracy on the test split, compared with the first."""
     found = [*made(CHAINS, write_classifier(work / "classifier"), work, DOCS)]
-    test = {"docs": PythonDocs().load("test")}
-    judged = [observe(ACCURACY, [row.model], test)[0] for row in found]
+    judged = observe(ACCURACY, [row.model for row in found], {"docs": PythonDocs()})
     rows: list[Row] = []
     for made_of, right in zip(found, judged, strict=True):
         value = ACCURACY.compare(judged[0], right, 0)[0]

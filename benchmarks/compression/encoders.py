@@ -42,8 +42,7 @@ def measure(work: Path) -> list[Row]:
     counted = {row.name: parameters(row.model) for row in made(SMALLER, MODEL, work, DOCS)}
     found = [*made(DEPLOYED, MODEL, work, DOCS)]
     models = [row.model for row in found]
-    test = {"docs": PythonDocs().load("test")}
-    searched = [observe(RETRIEVAL, [model], test)[0] for model in models]
+    searched = observe(RETRIEVAL, models, {"docs": PythonDocs()})
     timed = observe(LATENCY, models)
     rows: list[Row] = []
     for made_of, ranks, times in zip(found, searched, timed, strict=True):

@@ -47,7 +47,7 @@ def _beside_peer(work: Path) -> list[Row]:
         for row in ours:
             yield row
             name = row.name.replace("ours", "llm-compressor")
-            yield Made(name, row.chain, theirs[name])
+            yield Made(name, None, theirs[name])
 
     return perplexities(found())
 

@@ -13,10 +13,10 @@ Chain = dict[str, dict[str, Any]]
 
 
 class Made(NamedTuple):
-    """A model, the chain that made it, and the seconds that took when it was made."""
+    """A model, the chain that made it (None: not one of ours), and the seconds that took when it was made."""
 
     name: str
-    chain: Chain
+    chain: Chain | None
     model: Model
     seconds: float | None = None
 
@@ -29,6 +29,5 @@ def made(
         print(f"{name} ...", flush=True)
         # A cast to what the weights are in changes nothing: the model as a step's result.
         stages = chain or {"cast": {"use": "cast.dtype", "dtype": "fp32"}}
-        runner = run_stages(stages, model, work, {"docs": data})
-        seconds = sum(result.seconds for result in runner.results)
-        yield Made(name, chain, runner.models[runner.results[-1].name], seconds)
+        done = run_stages(stages, model, work, {"docs": data})
+        yield Made(name, chain, done.models[done.results[-1].name], sum(done.seconds.values()))

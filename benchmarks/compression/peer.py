@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 import shutil
@@ -17,7 +18,7 @@ from benchmarks.encoder.environment import call, ensure
 from benchmarks.encoder.peers import Peer
 from modelwright.api.dataset import text_of
 from modelwright.api.model import Model
-from modelwright.digest import digest_folder
+from modelwright.digest import digest_file, digest_folder, digest_json
 from modelwright_plugins.dataset.python_docs import PythonDocs
 from modelwright_plugins.text.calibration import run_together
 from modelwright_plugins.text.companions import copy_companions
@@ -31,6 +32,10 @@ LLM_COMPRESSOR = Peer(
     "model.safetensors",
 )
 BITS = (3, 4, 8)
+ORDERS = {
+    False: "",
+    True: ", act-order",
+}  # llm-compressor calls it static, and takes it where nothing is said
 GROUP = 32
 TIMEOUT = 1800
 
@@ -38,10 +43,17 @@ TIMEOUT = 1800
 def chains() -> dict[str, Chain]:
     """Ours, by the name shown."""
     return {
-        f"{bits} bits, ours": {
-            "quantize": {"use": "quantize.gptq", **CALIBRATED, "bits": bits, "group_size": GROUP}
+        f"{bits} bits{words}, ours": {
+            "quantize": {
+                "use": "quantize.gptq",
+                **CALIBRATED,
+                "bits": bits,
+                "group_size": GROUP,
+                "act_order": order,
+            }
         }
         for bits in BITS
+        for order, words in ORDERS.items()
     }
 
 
@@ -50,18 +62,22 @@ def theirs(reference: Model, ours: dict[str, Model], work: Path) -> Iterator[tup
     python = ensure(LLM_COMPRESSOR, work / "llm-compressor")
     windows = work / "windows.npy"
     np.save(windows, _windows(reference))
-    for bits in BITS:
-        out = work / f"llm-compressor-{bits}"
+    of = digest_json([reference.digest, digest_file(windows), digest_file(LLM_COMPRESSOR.script)])[:12]
+    for bits, order in itertools.product(BITS, ORDERS):
+        out = work / f"llm-compressor-{of}-{bits}-{'static' if order else 'none'}"
         if not (out / LLM_COMPRESSOR.model).is_file():
             shutil.rmtree(out, ignore_errors=True)
             script = [str(python), str(LLM_COMPRESSOR.script)]
             call(
-                [*script, str(reference.path), str(windows), str(out), str(bits), str(GROUP), "true"], TIMEOUT
+                [*script, str(reference.path), str(windows), str(out), str(bits), str(GROUP), str(order)],
+                TIMEOUT,
             )
             copy_companions(reference.path, out)
         yield (
-            f"{bits} bits, llm-compressor",
-            dataclasses.replace(ours[f"{bits} bits, ours"], path=out, digest=digest_folder(out)),
+            f"{bits} bits{ORDERS[order]}, llm-compressor",
+            dataclasses.replace(
+                ours[f"{bits} bits{ORDERS[order]}, ours"], path=out, digest=digest_folder(out)
+            ),
         )
 
 

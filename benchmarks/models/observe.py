@@ -1,28 +1,28 @@
-"""Figures of models in this process."""
+"""Figures of models, each in a process of its own."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from modelwright.api.dataset import Record
-from modelwright.api.metric import Metric, MetricContext, Observation
+from modelwright.api.dataset import Dataset
+from modelwright.api.metric import Metric, Observation
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.registry import Registry
+from modelwright.validation.measure import Measuring
 
 
 def observe(
-    metric: Metric, models: Sequence[Model], test: Mapping[str, Sequence[Record]] | None = None
+    metric: Metric, models: Sequence[Model], data: Mapping[str, Dataset] | None = None
 ) -> list[Sequence[Observation]]:
-    """The rounds of each model in its own runtime; they take turns, the first round of all being first.
+    """The rounds of each model in its own runtime; where speed is measured, all take turns.
 
-    `test` are the records that the metric reads, by the name that its fields have for them.
+    `data` are the data sets that the metric reads, by the name that its fields have for them.
     """
-    formats, target = Registry.load().formats, Target().resolved()
-    records = {(name, metric.split): found for name, found in (test or {}).items()}
-    turns = []
-    for model in models:
-        form = formats[model.spec.format]()
-        context = MetricContext(target, 0, form, records)
-        turns.append(metric.observe(model, form.runner(model, target), context))
-    return [*zip(*zip(*turns, strict=True), strict=True)]
+    with tempfile.TemporaryDirectory() as logs:
+        measuring = Measuring(Registry.load(), data or {}, Target().resolved(), 0, Path(logs))
+        named = {str(number): model for number, model in enumerate(models)}
+        found = measuring.observe(named, {metric.name: metric})
+    return [found[name].rounds[metric.name] for name in named]

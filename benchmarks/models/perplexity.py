@@ -14,5 +14,5 @@ METRIC = Perplexity(data="docs", length=512, stride=256, tokens=60_000)
 
 def observe(model: Model) -> Observation:
     """The losses on the test split, in the model's own runtime."""
-    [[observed]] = observe_all(METRIC, [model], {"docs": PythonDocs(form="text").load("test")})
+    [[observed]] = observe_all(METRIC, [model], {"docs": PythonDocs(form="text")})
     return observed

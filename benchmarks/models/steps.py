@@ -5,14 +5,24 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 import modelwright
+from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
 from modelwright.engine.steps import StepRunner
 from modelwright.planning.plan import Plan
+from modelwright.report.model import StepResult
+
+
+class Made(NamedTuple):
+    """The model after each step, what is known of each, and the seconds that it took when it was made."""
+
+    models: dict[str, Model]
+    results: list[StepResult]
+    seconds: dict[str, float]
 
 
 def run_plan(planned: Plan, logs: Path) -> StepRunner:
@@ -29,7 +39,7 @@ def run_stages(
     place: Path,
     data: Mapping[str, Mapping[str, Any]] | None = None,
     target: str = "cpu",
-) -> StepRunner:
+) -> Made:
     """The same for stages that no recipe has; `place` keeps what was made before.
 
     `model` is a checkpoint's folder, or the name of a model of the configuration, `target` that of a target.
@@ -47,4 +57,8 @@ def run_stages(
         file = Path(folder) / "recipe.yaml"
         file.write_text(yaml.safe_dump(recipe, sort_keys=False))
         planned = modelwright.plan(file, artifacts=place / "artifacts", store=place / "store")
-        return run_plan(planned, place / "logs")
+        runner = run_plan(planned, place / "logs")
+    store = planned.workspace.store
+    sealed = {result.name: store.find(result.key) for result in runner.results}
+    seconds = {name: step.facts["seconds"] for name, step in sealed.items() if step is not None}
+    return Made(runner.models, runner.results, seconds)
