@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.compression.table import grid
+from benchmarks.models.shape import costs
 
 MISSING = "–"
 
@@ -68,7 +69,8 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
         "## MiniLM in float16",
         "",
         "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
-        "hidden states there, and the least cosine of a token's vector with that of eager attention.",
+        "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), and the least "
+        "cosine of a token's vector with that of eager attention.",
         "",
         *grid(["batch x length", *names, "least cosine"], cells),
     ]
@@ -79,7 +81,7 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
     steps = list(dict.fromkeys(name for row in rows for name in row["token_ms"]))
     cells = []
     for row in rows:
-        read = 2.0 * row["parameters"] * row["batch"] * row["length"]
+        read, _ = costs(row["shape"], row["batch"], row["length"])
         cells.append(
             [
                 row["shape"],
@@ -112,8 +114,8 @@ def _timed(found: dict[str, float] | None, flops: float, roof: dict[str, float])
 
 
 def _bandwidth(row: dict[str, Any], name: str, roof: dict[str, float]) -> str:
-    found = row["token_ms"].get(name)
-    return f" ({2.0 * row['parameters'] / (found['value'] / 1000) / roof['bytes']:.0%})" if found else ""
+    found, (_, read) = row["token_ms"].get(name), costs(row["shape"], row["batch"], row["length"])
+    return f" ({read / (found['value'] / 1000) / roof['bytes']:.0%})" if found else ""
 
 
 def _mib(found: int | None) -> str:

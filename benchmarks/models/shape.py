@@ -35,6 +35,20 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+def costs(shape: str, batch: int, length: int) -> tuple[float, float]:
+    """Floating-point operations of reading prompts, and bytes of weights in bfloat16 that a token reads.
+
+    The head runs on each prompt's last token alone; the embedding is looked up.
+    """
+    sizes = SHAPES[shape]
+    hidden, layers, inner = sizes["hidden_size"], sizes["num_hidden_layers"], sizes["intermediate_size"]
+    shared = sizes["num_key_value_heads"] / sizes["num_attention_heads"]
+    weights = layers * (2 * hidden**2 * (1 + shared) + 3 * hidden * inner)
+    head = sizes["vocab_size"] * hidden
+    attention = 2 * layers * hidden * length**2  # two products, of which the causal half counts
+    return 2 * weights * batch * length + batch * (attention + 2 * head), 2 * (weights + head)
+
+
 def write_checkpoint(shape: str, folder: Path) -> Path:
     """A shape's checkpoint with a byte-level tokenizer of its vocabulary; made when not there."""
     digest = hashlib.sha256(json.dumps([SEED, SHAPES[shape]]).encode()).hexdigest()[:8]

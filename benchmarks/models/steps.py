@@ -17,7 +17,7 @@ from modelwright.planning.plan import Plan
 from modelwright.report.model import StepResult
 
 
-class Made(NamedTuple):
+class Ran(NamedTuple):
     """The model after each step, what is known of each, and the seconds that it took when it was made."""
 
     models: dict[str, Model]
@@ -39,7 +39,7 @@ def run_stages(
     place: Path,
     data: Mapping[str, Mapping[str, Any]] | None = None,
     target: str = "cpu",
-) -> Made:
+) -> Ran:
     """The same for stages that no recipe has; `place` keeps what was made before.
 
     `model` is a checkpoint's folder, or the name of a model of the configuration, `target` that of a target.
@@ -61,4 +61,4 @@ def run_stages(
     store = planned.workspace.store
     sealed = {result.name: store.find(result.key) for result in runner.results}
     seconds = {name: step.facts["seconds"] for name, step in sealed.items() if step is not None}
-    return Made(runner.models, runner.results, seconds)
+    return Ran(runner.models, runner.results, seconds)

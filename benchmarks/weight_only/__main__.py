@@ -27,9 +27,9 @@ def quantized(parameters: dict[str, Any] | None, place: Path) -> tuple[Model, di
     stages: dict[str, Any] = {"export": {"use": "export.onnx"}}
     if parameters is not None:
         stages["quantize"] = {"use": "quantize.onnx_weight_only", **parameters}
-    runner = run_stages(stages, "reference-lm", place, {"docs": DOCS})
-    last = runner.results[-1]
-    return runner.models[last.name], dict(last.records)
+    done = run_stages(stages, "reference-lm", place, {"docs": DOCS})
+    last = done.results[-1]
+    return done.models[last.name], dict(last.records)
 
 
 def compared(baseline: Observation, candidate: Observation) -> Value:

@@ -44,7 +44,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("model/tokenizer.json")
-session = ort.InferenceSession("model/model.onnx", providers=["{provider}"])
+{before}session = ort.InferenceSession("model/model.onnx", providers=["{provider}"])
 taken = {{item.name: item for item in session.get_inputs()}}
 names = [item.name for item in session.get_outputs()]
 tokens = tokenizer.encode("a prompt").ids
@@ -98,13 +98,18 @@ text = tokenizer.decode(tokens)
 _PROPERTIES = {"inference_precision": "INFERENCE_PRECISION_HINT", "cache_precision": "KV_CACHE_PRECISION"}
 
 
+def before_session(provider: str) -> str:
+    """What ONNX Runtime needs before it opens a session: CUDA's libraries, from Python packages."""
+    return "ort.preload_dlls()\n" if provider == "CUDAExecutionProvider" else ""
+
+
 def generation_snippet(spec: ModelSpec, provider: str) -> str | None:
     """Python that loads `model/` and continues a prompt, `text`; None for a format it does not know.
 
     Run it in the artifact's folder.
     """
     if spec.format == "onnx":
-        return _ONNX.format(provider=provider)
+        return _ONNX.format(provider=provider, before=before_session(provider))
     if spec.format == "gguf":
         return _GGUF.format(context=spec.max_length)
     if spec.format == "openvino":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelwright.api.model import ModelSpec
-from modelwright.report.plain_generation import generation_snippet
+from modelwright.report.plain_generation import before_session, generation_snippet
 
 _TOKENS = """\
 import numpy as np
@@ -24,7 +24,7 @@ mask = inputs["attention_mask"][:, :, None]
 """
 
 _ONNX = """
-session = ort.InferenceSession("model/model.onnx", providers=["{provider}"])
+{before}session = ort.InferenceSession("model/model.onnx", providers=["{provider}"])
 names = [item.name for item in session.get_inputs()]
 output = session.run(["{output}"], {{name: inputs[name] for name in names}})[0]
 """
@@ -66,7 +66,7 @@ def plain_snippet(spec: ModelSpec, provider: str = "CPUExecutionProvider") -> st
     output = "last_hidden_state" if spec.task == "embed" else "logits"
     if spec.format == "onnx":
         head = _TOKENS.format(imports="import onnxruntime as ort", max_length=spec.max_length)
-        body = head + _ONNX.format(output=output, provider=provider)
+        body = head + _ONNX.format(output=output, provider=provider, before=before_session(provider))
     elif spec.format == "openvino":
         head = _TOKENS.format(imports="import openvino as ov", max_length=spec.max_length)
         body = head + _OPENVINO.format(output=output)

@@ -149,8 +149,9 @@ def _opened(value: Any, device: str, seen: dict[int, tuple[torch.Tensor, torch.T
     import torch
 
     if isinstance(value, torch.Tensor):
-        # The tensor itself is kept too, so that no other gets its id.
-        return seen.setdefault(id(value), (value, _in_float32(value, device)))[1]
+        if id(value) not in seen:
+            seen[id(value)] = (value, _in_float32(value, device))  # both, so that no other tensor gets its id
+        return seen[id(value)][1]
     if isinstance(value, tuple):
         return tuple(_opened(item, device, seen) for item in value)
     if isinstance(value, dict):

@@ -189,12 +189,13 @@ def _optimize_offline(folder: Path, provider: str) -> None:
 
     from modelwright_plugins.format.onnx import GRAPH_FILE
     from modelwright_plugins.format.onnx_graph import load_graph, save_graph
+    from modelwright_plugins.format.onnx_session import session_on
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 3
-    ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=[provider])
+    session_on(folder / GRAPH_FILE, options, provider)
     (folder / "optimized.onnx").replace(folder / GRAPH_FILE)
     save_graph(load_graph(folder), folder)
 

@@ -126,7 +126,7 @@ class DistillEmbeddings(
 def _require_same_width(teacher: Model, student: Model, where: str) -> None:
     from modelwright_plugins.format.torch import load_skeleton
 
-    ours, theirs = (load_skeleton(found).config.hidden_size for found in (student, teacher))
+    ours, theirs = (load_skeleton(found).config.get_text_config().hidden_size for found in (student, teacher))
     if ours != theirs:
         raise RecipeError(
             f"The student's embeddings are {ours} wide, the teacher's {theirs}: they have no distance.",

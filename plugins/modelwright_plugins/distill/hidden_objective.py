@@ -75,7 +75,8 @@ class HiddenObjective(Objective):
         mask = inputs["attention_mask"]
         ours = self.student(**inputs, output_hidden_states=True)
         with torch.no_grad():
-            theirs = self._teacher[0](**inputs, output_hidden_states=True)
+            teacher = self._teacher[0]
+            theirs = teacher(**padded(examples, teacher), output_hidden_states=True)
         loss = mask.new_zeros((), dtype=torch.float32)
         if stage.weight:
             loss = loss + stage.weight * self._hidden(ours.hidden_states, theirs.hidden_states, mask)
@@ -86,11 +87,11 @@ class HiddenObjective(Objective):
                 rows_of(ours.logits), rows_of(theirs.logits), stage.temperature
             )
         if stage.embeddings:
-            student, teacher = (
+            student, taught = (
                 pooled(found.last_hidden_state, mask, spec)
                 for found, spec in zip((ours, theirs), self._specs, strict=True)
             )
-            loss = loss + stage.embeddings * distances(student, teacher, "cosine").mean()
+            loss = loss + stage.embeddings * distances(student, taught, "cosine").mean()
         return loss
 
     def _hidden(

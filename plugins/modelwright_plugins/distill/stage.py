@@ -100,7 +100,7 @@ class Distillation(TrainingStage):
         length: int | None = getattr(self, "length", None)
         if length is None or size.anatomy is None or not size.anatomy.shape.generates:
             return super().pass_tokens(size)
-        return self.batch_size // (self.processes * self.accumulate) * length
+        return self.batch_size // (self.processes_here() * self.accumulate) * length
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The student's training, with a teacher of the incoming model's size beside it."""
@@ -112,7 +112,7 @@ class Distillation(TrainingStage):
             tokens=self.pass_tokens(size),
             freeze=self.freeze,
             checkpointing=self.gradient_checkpointing,
-            processes=self.processes,
+            processes=self.processes_here(),
             teacher_bytes=size.weight_bytes,
         )
 

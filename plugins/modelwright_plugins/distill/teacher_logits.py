@@ -40,7 +40,7 @@ class RunningTeacher:
     ) -> tuple[torch.Tensor, None]:
         """All classes."""
         with torch.no_grad():
-            return rows_of(self._teacher(**inputs).logits), None
+            return rows_of(self._teacher(**padded(examples, self._teacher)).logits), None
 
 
 class KeptLogits:

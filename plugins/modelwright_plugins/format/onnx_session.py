@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelwright.api.model import Model
@@ -13,6 +14,8 @@ from modelwright_plugins.format.onnx import GRAPH_FILE
 
 if TYPE_CHECKING:
     import onnxruntime
+
+CUDA = "CUDAExecutionProvider"
 
 
 def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
@@ -34,10 +37,6 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
             where="target.provider",
             accepted=", ".join(available),
         )
-    if target.device == "cuda":
-        # Finds CUDA's libraries in Python packages. What it misses it prints; the session then falls back.
-        with contextlib.redirect_stdout(sys.stderr):
-            ort.preload_dlls(msvc=False)
     options = ort.SessionOptions()
     options.intra_op_num_threads = target.thread_count
     options.inter_op_num_threads = 1
@@ -48,7 +47,7 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
     try:
-        session = ort.InferenceSession(str(model.path / GRAPH_FILE), options, providers=[target.provider])
+        return session_on(model.path / GRAPH_FILE, options, target.provider)
     except (
         raised.InvalidGraph,
         raised.InvalidProtobuf,
@@ -60,10 +59,22 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
             where=str(model.path / GRAPH_FILE),
             hint="modelwright verify says whether an artifact is as it was published",
         ) from error
-    # A session falls back to the CPU silently when a provider's libraries do not load.
-    if session.get_providers()[0] != target.provider:
+
+
+def session_on(
+    graph: Path, options: onnxruntime.SessionOptions, provider: str
+) -> onnxruntime.InferenceSession:
+    """A session on a provider. Raises MissingError where it falls back to the CPU instead."""
+    import onnxruntime as ort
+
+    if provider == CUDA:
+        # Finds CUDA's libraries in Python packages. What it misses it prints; the session then falls back.
+        with contextlib.redirect_stdout(sys.stderr):
+            ort.preload_dlls(msvc=False)
+    session = ort.InferenceSession(str(graph), options, providers=[provider])
+    if session.get_providers()[0] != provider:
         raise MissingError(
-            f"ONNX Runtime fell back from {target.provider} to {session.get_providers()[0]}.",
+            f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}.",
             where="target.provider",
             hint="install the provider's libraries, or choose target=cpu",
         )

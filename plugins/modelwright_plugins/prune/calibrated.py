@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -16,7 +17,9 @@ from modelwright_plugins.text.calibration_fields import CalibrationFields
 if TYPE_CHECKING:
     import torch
 
+    from modelwright_plugins.blockwise.matrices import Matrix
     from modelwright_plugins.blockwise.statistics import Kind
+    from modelwright_plugins.blockwise.walk import Block
 
 
 class CalibratedPruning(CalibrationFields, UnstructuredPruning):
@@ -33,6 +36,13 @@ class CalibratedPruning(CalibrationFields, UnstructuredPruning):
         Zeros stay zeros.
         """
 
+    def _prune_block(self, block: Block, matrices: Sequence[Matrix], ctx: StageContext) -> dict[str, float]:
+        """The error of each matrix; its statistics are not held beyond."""
+        from modelwright_plugins.blockwise.statistics import input_statistics
+
+        found = input_statistics(block, matrices, self.statistics) if matrices else {}
+        return {matrix.name: self.prune(matrix.weight, found.pop(matrix.name), ctx) for matrix in matrices}
+
     def footprint(self, size: ModelSize) -> Footprint:
         """The checkpoint, a block of it in float32, its statistics and activations."""
         from modelwright_plugins.blockwise.footprint import blockwise_footprint
@@ -43,7 +53,6 @@ class CalibratedPruning(CalibrationFields, UnstructuredPruning):
         """Calibrate and prune each block, then save."""
         from modelwright_plugins.blockwise.matrices import blocks_of, matrices_of
         from modelwright_plugins.blockwise.name_patterns import chosen
-        from modelwright_plugins.blockwise.statistics import input_statistics
         from modelwright_plugins.blockwise.walk import walk
         from modelwright_plugins.format.torch import load_checkpoint
         from modelwright_plugins.format.torch_device import require_device
@@ -64,8 +73,6 @@ class CalibratedPruning(CalibrationFields, UnstructuredPruning):
         for number, block in enumerate(walk(network, batches, ctx.target.device)):
             ctx.progress(number, len(blocks), block.name)
             matrices = [matrix for matrix in block.matrices if matrix.name in before]
-            found = input_statistics(block, matrices, self.statistics) if matrices else {}
-            for matrix in matrices:
-                errors[matrix.name] = self.prune(matrix.weight, found[matrix.name], ctx)
+            errors |= self._prune_block(block, matrices, ctx)
         network.save_pretrained(ctx.out)
         self.report(ctx, network, before, [every[name] for name in names], error=errors)

@@ -78,7 +78,7 @@ class PruneGradual(
         if spec.task == "embed" and (idle := self.changed("alpha", "temperature", "length")):
             raise RecipeError(
                 f"{idle[0]} is of models that predict logits, and this one's task is embed.",
-                where=idle[0],
+                where=f"parameter {idle[0]}",
                 accepted=f"no {idle[0]}",
             )
 

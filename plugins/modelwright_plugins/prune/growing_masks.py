@@ -28,8 +28,7 @@ class GrowingMasks:
 
     Scores are magnitudes, of each layer by itself or (`scope` global) of all together. With `activations`
     they are magnitudes times the norms of the inputs since the last change (Wanda), row by row. With a
-    `pattern` n:m, 1:m, 2:m ... go from each group until n are left. What is due after step 0 goes at once,
-    before the first step.
+    `pattern` n:m, 1:m, 2:m ... go from each group until n are left.
     """
 
     def __init__(
@@ -50,14 +49,16 @@ class GrowingMasks:
         self._masks = {matrix.name: matrix.weight == 0 for matrix in matrices}
         self._energy: dict[str, torch.Tensor] = {}
         self._seen: dict[str, torch.Tensor] = {}
+        self._watching: list[Any] = []
         if activations:
             tokens = TokenMask(network)
+            self._watching.append(tokens)
             for matrix in matrices:
                 self._energy[matrix.name] = torch.zeros(matrix.weight.shape[1], device=matrix.weight.device)
                 self._seen[matrix.name] = torch.zeros_like(self._energy[matrix.name])
-                matrix.module.register_forward_pre_hook(self._watch(matrix.name, tokens))
-        if schedule.due(0):
-            self.after_step(0)
+                self._watching.append(
+                    matrix.module.register_forward_pre_hook(self._watch(matrix.name, tokens))
+                )
 
     def after_step(self, step: int) -> None:
         """Grow the masks where that is due, and zero what the optimizer moved."""
@@ -65,8 +66,9 @@ class GrowingMasks:
         share = self._schedule.due(step)
         if share is not None:
             self._grow(share)
-        for matrix in self._matrices:
-            matrix.weight.masked_fill_(self._masks[matrix.name], 0.0)
+        self._zero()
+        if step >= self._schedule.end:
+            self._watch_no_more()
         if share is not None:
             masked = sum(int(mask.sum()) for mask in self._masks.values())
             self.sparsity.append(masked / sum(mask.numel() for mask in self._masks.values()))
@@ -84,6 +86,7 @@ class GrowingMasks:
         for name, energy in self._energy.items():
             energy.copy_(state[f"energy.{name}"])
         self.sparsity = state["sparsity"].tolist()
+        self._zero()  # frozen weights are in no checkpoint
 
     def record(self, ctx: TrainingContext) -> None:
         """The sparsity after each change, and that of each layer at the end."""
@@ -104,13 +107,27 @@ class GrowingMasks:
         for energy in self._energy.values():
             energy.zero_()
 
+    def _zero(self) -> None:
+        for matrix in self._matrices:
+            matrix.weight.masked_fill_(self._masks[matrix.name], 0.0)
+
     def _gather(self) -> None:
         """Add what this step showed of the inputs in all processes: every one of them has all of it then."""
-        for name, seen in self._seen.items():
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.all_reduce(seen)
-            self._energy[name] += seen
-            seen.zero_()
+        if not self._watching:
+            return
+        seen = torch.cat([*self._seen.values()])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(seen)
+        parts = seen.split([len(found) for found in self._seen.values()])
+        for energy, part in zip(self._energy.values(), parts, strict=True):
+            energy += part
+        for found in self._seen.values():
+            found.zero_()
+
+    def _watch_no_more(self) -> None:
+        for handle in self._watching:
+            handle.remove()
+        self._watching.clear()
 
     def _lowest(self, scores: torch.Tensor, share: float) -> torch.Tensor:
         if self._pattern is not None:

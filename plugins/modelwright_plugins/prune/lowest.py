@@ -22,7 +22,7 @@ def lowest_of_all(scores: Scores, share: float) -> Iterator[torch.Tensor]:
     threshold, smaller = kth_smallest(scores, count) if count else (0.0, 0)
     equal = count - smaller
     for found in scores():
-        lowest = found < threshold
+        lowest = (found < threshold).contiguous()  # scores of a transposed weight are not
         ties = (found == threshold).flatten().nonzero().flatten()[:equal]
         equal -= len(ties)
         lowest.view(-1)[ties] = True

@@ -68,8 +68,13 @@ class _Mask:
 
     def begin(self, start: int, columns: torch.Tensor, spread: torch.Tensor) -> None:
         """Without a pattern, the mask of a span is chosen when it begins."""
+        import torch
+
         self._start, self._spread = start, spread
-        self._gone = self._zeros[:, start : start + columns.shape[1]].clone()
+        # Of its own layout: that of a transposed weight has no flat view.
+        self._gone = self._zeros[:, start : start + columns.shape[1]].clone(
+            memory_format=torch.contiguous_format
+        )
         if self._pattern is None:
             scores = self._scores(columns, 0)
             count = round(self._share * scores.numel())

@@ -31,4 +31,4 @@ class SparsitySchedule:
             return None
         progress = (step - self.begin) / (self.end - self.begin) if self.end > self.begin else 1.0
         left = (1 - progress) ** self.power if self.power else 0.0
-        return self.final + (self.initial - self.final) * left
+        return self.final + (self.initial - self.final) * left or None

@@ -183,6 +183,7 @@ class PruneStructured(
         """Measure what matters, cut, save."""
         from modelwright_plugins.blockwise.depth import keep_layers
         from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_device import require_device
         from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
         from modelwright_plugins.prune.importance.block_influence import block_influence, influential
         from modelwright_plugins.prune.importance.scores import kept_units
@@ -190,6 +191,7 @@ class PruneStructured(
         from modelwright_plugins.prune.slicing.save import save_cut
         from modelwright_plugins.prune.structured_report import record_layers, record_sizes, record_units
 
+        require_device(ctx.target)
         anatomy = read_anatomy(model.path)
         assert anatomy is not None, "the format torch has a config.json"
         family = family_of(anatomy.model_type, "model.path")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modelwright_plugins.blockwise.rounding import Codes, Scheme
     from modelwright_plugins.blockwise.walk import Block
     from modelwright_plugins.quantize.linear_layers import LinearLayers
+    from modelwright_plugins.quantize.packed_checkpoint import PackedCheckpoint
 
 
 class QuantizeGPTQ(
@@ -119,20 +120,16 @@ class QuantizeGPTQ(
         copy_with_fast_tokenizer(model, ctx.out)
         scheme = Scheme(self.bits, self.group_size, self.symmetric, getattr(torch, model.spec.dtype))
         packed = PackedCheckpoint(network, scheme, act_order=self.act_order)
-        rows = []
+        rows: list[JsonValue] = []
         for number, block in enumerate(self._blocks(network, model, ctx)):
             ctx.progress(number, len(blocks), block.name)
             matrices = [matrix for matrix in block.matrices if matrix.name in layers.taken]
-            for matrix, statistics in self._calibrated(block, matrices):
-                zeros = matrix.weight == 0 if SPARSE in model.spec.tags else None
-                codes, errors = self._quantize(matrix, statistics, scheme, zeros, ctx)
-                packed.add(matrix.name, codes)
-                rows.append({"layer": matrix.name, **errors})
+            rows += self._quantize_block(block, matrices, scheme, packed, SPARSE in model.spec.tags, ctx)
         packed.save(ctx.out, kept=layers.skipped)
         ctx.describe(dtype=f"int{self.bits}", details=dict(model.spec.details))
         report_quantized(ctx, model, CompressedTensors(), layers, self.bits)
         if self.method == "gptq":
-            ctx.record("errors", rows)  # type: ignore[arg-type]
+            ctx.record("errors", rows)
 
     def _blocks(self, network: PreTrainedModel, model: Model, ctx: StageContext) -> Iterator[Block]:
         """Blocks with what enters them; rounding to nearest needs no data."""
@@ -146,14 +143,26 @@ class QuantizeGPTQ(
         )
         return walk(network, batches, ctx.target.device)
 
-    def _calibrated(
-        self, block: Block, matrices: Sequence[Matrix]
-    ) -> Iterator[tuple[Matrix, torch.Tensor | None]]:
-        """Matrices with their Hessians, where these are needed."""
+    def _quantize_block(
+        self,
+        block: Block,
+        matrices: Sequence[Matrix],
+        scheme: Scheme,
+        packed: PackedCheckpoint,
+        sparse: bool,
+        ctx: StageContext,
+    ) -> list[JsonValue]:
+        """Add the codes of a block's matrices; the errors of each. Hessians are not held beyond."""
         from modelwright_plugins.blockwise.statistics import input_statistics
 
         found = input_statistics(block, matrices, "hessian") if self.method == "gptq" and matrices else {}
-        return ((matrix, found.get(matrix.name)) for matrix in matrices)
+        rows: list[JsonValue] = []
+        for matrix in matrices:
+            zeros = matrix.weight == 0 if sparse else None
+            codes, errors = self._quantize(matrix, found.pop(matrix.name, None), scheme, zeros, ctx)
+            packed.add(matrix.name, codes)
+            rows.append({"layer": matrix.name, **errors})
+        return rows
 
     def _quantize(
         self,

@@ -48,8 +48,16 @@ class Checkpoints:
                 shutil.rmtree(folder)
 
     def save_best(self, tensors: Tensors, step: int) -> None:
-        """Write the weights of a step that is the best so far; the last best stays until `save`."""
-        self._replace(f"{BEST}{step:07d}", tensors)
+        """Write the weights of a step that is the best so far; that of the last checkpoint stays with it."""
+        name = f"{BEST}{step:07d}"
+        self._replace(name, tensors)
+        kept = {name}
+        if (last := self.last()) is not None:
+            best = History.model_validate_json((last / HISTORY).read_bytes()).best
+            kept |= {f"{BEST}{best.step:07d}"} if best else set()
+        for folder in self._folder.glob(f"{BEST}*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder)
 
     def last(self) -> Path | None:
         """The newest checkpoint."""

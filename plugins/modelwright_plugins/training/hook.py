@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 class Hook(Protocol):
-    """Called after each optimizer step, in every process; its state is kept in the checkpoints.
+    """Called before the first optimizer step and after each; its state is kept in the checkpoints.
 
     ::
 
         class Decay:
-            def after_step(self, step): ...             # counted from 1: the steps that are done
+            def after_step(self, step): ...             # so many steps are done; 0 before the first
             def state_dict(self): return {"threshold": self.threshold}
             def load_state_dict(self, state): self.threshold = state["threshold"]
             def record(self, ctx): ctx.record("threshold", float(self.threshold))
 
-    What it does may depend on the model's weights, its state and `step` alone: then a run that was killed
-    resumes to the same result.
+    Every process calls it. What it does may depend on the model's weights, its state and `step` alone: then
+    a run that was killed resumes to the same result.
     """
 
     def after_step(self, step: int) -> None:
-        """Change the model after its optimizer step."""
+        """Change the model when so many optimizer steps are done."""
         ...
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:

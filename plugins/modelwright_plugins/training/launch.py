@@ -30,7 +30,8 @@ def launch(stage: TrainingStage, model: Model, ctx: StageContext) -> None:
     write_job(folder, stage, model, ctx)
     module = ["-m", "modelwright_plugins.training", str(folder)]
     if stage.accelerate_config is not None:
-        command = ["-m", "accelerate.commands.launch", "--config_file", stage.accelerate_config, *module]
+        configured = ["--config_file", str(stage.accelerate_file)]
+        command = ["-m", "accelerate.commands.launch", *configured, *module]
         ctx.log.info("started here, and to be started on further machines: python %s", shlex.join(command))
         processes = [_start(command, {ENDS_WITH_PARENT: "1"})]
     else:

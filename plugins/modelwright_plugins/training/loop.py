@@ -68,7 +68,9 @@ class Loop:
     def run(self) -> History:
         """Train to the end; the objective then holds the weights that are kept."""
         model, optimizer = self._accelerator.prepare(self.objective, self._optimizer)
-        self._resume()
+        if not self._resume():
+            for hook in self._hooks:
+                hook.after_step(0)
         self._began = time.monotonic() - self.history.seconds
         while self.history.step < self.steps and not self._out_of_patience():
             self._step(model, optimizer)
@@ -156,17 +158,18 @@ class Loop:
             self._checkpoints.save(tensors, self.history)
         self._accelerator.wait_for_everyone()
 
-    def _resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+    def _resume(self) -> bool:
+        """Go on from the last checkpoint; whether there is one."""
         found = self._checkpoints.load()
         if found is None:
-            return
+            return False
         tensors, self.history = found
         self._load(_under("weight.", tensors))
         load_optimizer(self._optimizer, _under("optimizer.", tensors))
         for number, hook in enumerate(self._hooks):
             hook.load_state_dict(_under(f"hook.{number}.", tensors))
         self._ctx.log.info("resumed after step %d of %d", self.history.step, self.steps)
+        return True
 
     def _load(self, weights: Tensors) -> None:
         with torch.no_grad():

@@ -19,7 +19,10 @@ def padded(examples: Sequence[Example], network: PreTrainedModel) -> dict[str, t
     Padding is masked, and of the network's own id, by which a classifier of the last token finds that.
     """
     longest = max(len(example.tokens) for example in examples)
-    padding = network.config.get_text_config().pad_token_id or 0
+    config = network.config.get_text_config()
+    padding = config.pad_token_id or 0
+    if not 0 <= padding < config.vocab_size:  # -1 says that there is none
+        padding = 0
     ids = torch.full((len(examples), longest), padding, dtype=torch.int64)
     mask = torch.zeros(len(examples), longest, dtype=torch.int64)
     for row, example in enumerate(examples):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+import yaml
 from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
@@ -81,12 +82,25 @@ class TrainingStage(Stage):
 
     def check(self, spec: ModelSpec) -> None:
         """The file for accelerate is there."""
-        if self.accelerate_config is not None and not Path(self.accelerate_config).expanduser().is_file():
+        if self.accelerate_config is not None and not self.accelerate_file.is_file():
             raise RecipeError(
                 f"There is no file {self.accelerate_config}.",
-                where="accelerate_config",
+                where="parameter accelerate_config",
                 accepted="a file that `accelerate config` wrote",
             )
+
+    @property
+    def accelerate_file(self) -> Path:
+        """Where the configuration for accelerate is."""
+        assert self.accelerate_config is not None
+        return Path(self.accelerate_config).expanduser()
+
+    def processes_here(self) -> int:
+        """Processes on this machine, those that accelerate starts too."""
+        if self.accelerate_config is None:
+            return self.processes
+        found = yaml.safe_load(self.accelerate_file.read_text(encoding="utf-8")) or {}
+        return max(1, int(found.get("num_processes") or 1) // int(found.get("num_machines") or 1))
 
     @abstractmethod
     def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
@@ -118,7 +132,7 @@ class TrainingStage(Stage):
         """Tokens of the longest pass in one process."""
         shape = size.anatomy.shape if size.anatomy is not None else None
         context = (shape.context_length if shape else None) or TEXT_TOKENS
-        examples = self.batch_size // (self.processes * self.accumulate)
+        examples = self.batch_size // (self.processes_here() * self.accumulate)
         return examples * min(context, TEXT_TOKENS)
 
     def footprint(self, size: ModelSize) -> Footprint:
@@ -128,7 +142,7 @@ class TrainingStage(Stage):
             tokens=self.pass_tokens(size),
             freeze=self.freeze,
             checkpointing=self.gradient_checkpointing,
-            processes=self.processes,
+            processes=self.processes_here(),
         )
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
@@ -136,8 +150,11 @@ class TrainingStage(Stage):
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Train in this process, or start others that do."""
+        from modelwright_plugins.format.torch_device import require_device
         from modelwright_plugins.format.torch_tokenizer import copy_with_fast_tokenizer
 
+        require_device(ctx.target)
+        self._require_gpus(ctx)
         copy_with_fast_tokenizer(model, ctx.out)
         self.prepare(model, ctx)
         if self.processes == 1 and self.accelerate_config is None:
@@ -157,7 +174,7 @@ class TrainingStage(Stage):
 
         accelerator = accelerator_of(self.precision, ctx.target)
         self._require_shares(accelerator.num_processes, ctx)
-        torch.set_num_threads(max(1, ctx.target.thread_count // self.processes))
+        torch.set_num_threads(max(1, ctx.target.thread_count // self.processes_here()))
         torch.manual_seed(ctx.seed)
         objective, examples = self.objective(model, ctx)
         objective.to(accelerator.device)  # before hooks take hold of its weights
@@ -166,6 +183,17 @@ class TrainingStage(Stage):
         Loop(self, objective, examples, ctx, accelerator, hooks).run()
         if accelerator.is_main_process:
             save_result(objective.student, model, ctx)
+
+    def _require_gpus(self, ctx: StageContext) -> None:
+        """Raise RecipeError where there are fewer GPUs than processes."""
+        import torch
+
+        if ctx.target.device == "cuda" and self.processes > torch.cuda.device_count():
+            raise RecipeError(
+                f"{self.processes} processes want a GPU each, and there are {torch.cuda.device_count()}.",
+                where=ctx.where("processes"),
+                accepted=f"1 to {torch.cuda.device_count()}",
+            )
 
     def _require_shares(self, processes: int, ctx: TrainingContext) -> None:
         """Raise RecipeError where the processes that accelerate started cannot share a batch evenly."""

@@ -101,20 +101,3 @@ def test_a_hessian_without_an_inverse_is_refused() -> None:
     with pytest.raises(StageError, match="has no inverse") as refused:
         inverse_factor(hessian, 0.01, "stages.prune.damping")
     assert refused.value.where == "stages.prune.damping"
-
-
-def test_weights_of_inputs_that_never_occurred_go_first() -> None:
-    from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
-    from tests.plugins.stage_context import FolderContext
-
-    torch.manual_seed(0)
-    inputs = torch.randn(256, 16)
-    inputs[:, :8] = 0.0
-    weight = torch.randn(6, 16)
-    weight[:, :8] *= 10
-    stage = PruneSparseGPT(data="docs", sparsity=0.5)
-    pruned = weight.clone()
-    error = stage.prune(pruned, inputs.T @ inputs / 256, FolderContext.__new__(FolderContext))
-    assert not pruned[:, :8].any()
-    torch.testing.assert_close(pruned[:, 8:], weight[:, 8:])
-    assert error == pytest.approx(0, abs=1e-12)

@@ -28,4 +28,4 @@ def test_values_of_padding_are_left_out() -> None:
         network(input_ids=ids)
     assert [len(rows) for rows in seen] == [8, 12]
     torch.testing.assert_close(seen[0][:6], seen[1][:6])
-    mask.handle.remove()
+    mask.remove()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from modelwright.api.model import Model
 from modelwright.errors import RecipeError
 from modelwright.testing.texts import sentences
+from modelwright_plugins.format.torch import load_checkpoint
 from modelwright_plugins.prune.gradual import PruneGradual
 from modelwright_plugins.prune.magnitude import PruneMagnitude
 from modelwright_plugins.prune.sparsity_schedule import SparsitySchedule
@@ -121,16 +122,28 @@ def test_it_ends_nearer_to_the_text_than_pruning_at_once(tiny_causal: Model, tmp
     assert losses[0] < losses[1]
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(tiny_causal: Model, tmp_path: Path) -> None:
-    whole, _ = pruned(tiny_causal, tmp_path / "whole", criterion="wanda")
+@pytest.mark.parametrize(
+    ("killed", "fields"),
+    [
+        (7, {"criterion": "wanda"}),
+        (11, {"criterion": "wanda"}),
+        (7, {"freeze": ["*.layers.0.*"]}),
+        (12, {"freeze": ["*.layers.0.*"], "checkpoint_every": 4}),
+    ],
+    ids=["wanda", "wanda, all gone", "frozen", "frozen, at the end"],
+)
+def test_a_killed_run_ends_as_an_unbroken_one(
+    killed: int, fields: dict[str, Any], tiny_causal: Model, tmp_path: Path
+) -> None:
+    whole, _ = pruned(tiny_causal, tmp_path / "whole", **fields)
     ctx = context(tmp_path / "broken", tiny_causal)
 
     def progress(done: int, total: int, what: str = "") -> None:
-        if done == 7:
+        if done == killed:
             raise KeyboardInterrupt
 
     ctx.progress = progress  # type: ignore[method-assign]
-    stage = PruneGradual.model_validate({**FIELDS, "criterion": "wanda"})
+    stage = PruneGradual.model_validate({**FIELDS, **fields})
     with pytest.raises(KeyboardInterrupt):
         ctx.apply(stage, tiny_causal)
     again = context(tmp_path / "again", tiny_causal)
@@ -139,6 +152,14 @@ def test_a_killed_run_ends_as_an_unbroken_one(tiny_causal: Model, tmp_path: Path
     assert (resumed.path / "model.safetensors").read_bytes() == (
         whole.path / "model.safetensors"
     ).read_bytes()
+
+
+def test_two_processes_zero_the_weights_that_one_does(tiny_causal: Model, tmp_path: Path) -> None:
+    one, alone = pruned(tiny_causal, tmp_path / "one", criterion="wanda")
+    two, shared = pruned(tiny_causal, tmp_path / "two", criterion="wanda", processes=2)
+    assert shared.records["sparsity_after_change"] == alone.records["sparsity_after_change"]
+    for name, tensor in weights(one).items():
+        assert float(((tensor == 0) == (weights(two)[name] == 0)).float().mean()) > 0.999
 
 
 @pytest.mark.parametrize(
@@ -170,8 +191,17 @@ def test_a_pattern_that_matches_no_layer_is_refused_before_training(
 
 
 def test_weights_that_go_at_once_are_gone_before_the_first_step(tiny_causal: Model, tmp_path: Path) -> None:
+    from modelwright_plugins.prune.growing_masks import GrowingMasks
+
     _, ctx = pruned(tiny_causal, tmp_path / "at once", power=0.0, every=100)
     assert ctx.records["sparsity_after_change"] == pytest.approx([0.5, 0.5], abs=0.01)
+    network = load_checkpoint(tiny_causal)
+    schedule = SparsitySchedule(0.3, 0.5, begin=0, end=8, every=2, power=3)
+    matrices = PruneGradual.model_validate(FIELDS).matrices(network)
+    hook = GrowingMasks(network, matrices, schedule, scope="layer", activations=False, pattern=None)
+    hook.after_step(0)
+    zeros = [float((matrix.weight == 0).float().mean()) for matrix in matrices]
+    assert zeros == pytest.approx([0.3] * len(zeros), abs=0.01)
     _, ctx = pruned(tiny_causal, tmp_path / "from 0.3", initial=0.3)
     assert ctx.records["sparsity_after_change"][0] == pytest.approx(0.3, abs=0.01)  # type: ignore[index,call-overload]
     with pytest.raises(ValidationError, match="begin has to be 1 or more"):
@@ -186,12 +216,12 @@ def test_an_encoder_has_no_logits_to_weigh(tiny_checkpoint: Model) -> None:
 
 def test_padding_does_not_count_as_input(tiny_checkpoint: Model) -> None:
     """What a batch is padded to does not decide which weights go."""
-    from modelwright_plugins.format.torch import load_checkpoint
-    from modelwright_plugins.prune.growing_masks import GrowingMasks
     from modelwright_plugins.training.example import Example
     from modelwright_plugins.training.padded import padded
 
     examples = [Example(tuple(range(5, 5 + length)), length, "train") for length in (24, 3, 4)]
+    from modelwright_plugins.prune.growing_masks import GrowingMasks
+
     masks = []
     for batches in ([examples], [[example] for example in examples]):
         network = load_checkpoint(tiny_checkpoint).train()

@@ -19,6 +19,7 @@ from modelwright_plugins.prune.magnitude import PruneMagnitude
 from modelwright_plugins.prune.pattern import lowest_of_groups
 from modelwright_plugins.prune.sparsegpt import PruneSparseGPT
 from modelwright_plugins.prune.wanda import PruneWanda
+from tests.plugins.blockwise.networks import save_tiny_gpt2
 from tests.plugins.stage_context import FolderContext
 from tests.plugins.stored_weights import weights
 from tests.plugins.tiny_llama import open_checkpoint, save_tiny_llama
@@ -261,3 +262,35 @@ def test_an_empty_calibration_set_is_refused(cls: type[Stage], tiny_causal: Mode
     ctx = FolderContext(tmp_path, data={("docs", "calibration"): []})
     with pytest.raises(RecipeError, match="The calibration split of 'docs' has no text"):
         ctx.apply(cls.model_validate(CALIBRATED), tiny_causal)
+
+
+def test_weights_of_inputs_that_never_occurred_go_first(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(256, 16)
+    inputs[:, :8] = 0.0
+    weight = torch.randn(6, 16)
+    weight[:, :8] *= 10
+    stage = PruneSparseGPT(data="docs", sparsity=0.5)
+    pruned = weight.clone()
+    error = stage.prune(pruned, inputs.T @ inputs / 256, FolderContext(tmp_path / "run"))
+    assert not pruned[:, :8].any()
+    torch.testing.assert_close(pruned[:, 8:], weight[:, 8:])
+    assert error == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("cls", "fields"), ONE_SHOT, ids=IDS)
+@pytest.mark.parametrize("target", [{"sparsity": 0.4}, {"pattern": "2:4"}], ids=["share", "pattern"])
+def test_transposed_weights_are_pruned_too(
+    cls: type[Stage], fields: dict[str, Any], target: dict[str, Any], tmp_path: Path
+) -> None:
+    """GPT-2 keeps its matrices as [inputs, outputs]."""
+    if fields.get("scope") == "global" and "pattern" in target:
+        return
+    model = save_tiny_gpt2(tmp_path / "model")
+    found = weights(pruned(cls.model_validate({**fields, **target}), model, tmp_path / "run")[0])
+    matrices = [tensor for name, tensor in found.items() if ".h." in name and tensor.ndim == 2]
+    assert len(matrices) == 8
+    zeros = sum(int((tensor == 0).sum()) for tensor in matrices) / sum(map(torch.numel, matrices))
+    assert zeros == pytest.approx(0.4 if "sparsity" in target else 0.5, abs=0.02)
+    if "pattern" in target:
+        assert all(((tensor.T.reshape(-1, 4) == 0).sum(1) >= 2).all() for tensor in matrices)

@@ -52,3 +52,23 @@ def test_what_has_no_padding_token_is_masked_all_the_same() -> None:
     )
     assert inputs["input_ids"].tolist() == [[4, 5, 6], [7, 0, 0]]
     assert inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_a_teacher_pads_as_it_was_trained_to() -> None:
+    """Both read the last token; what pads one is text to the other."""
+    from modelwright_plugins.distill.teacher_logits import RunningTeacher
+
+    teacher = network("AutoModelForSequenceClassification", **LLAMA, pad_token_id=31)
+    student = network("AutoModelForSequenceClassification", **LLAMA, pad_token_id=30)
+    examples = [Example(tokens, number, "train") for number, tokens in enumerate(TEXTS)]
+    found, _ = RunningTeacher(teacher)(examples, padded(examples, student))
+    with torch.no_grad():
+        torch.testing.assert_close(found, teacher(**padded(examples, teacher)).logits)
+
+
+def test_a_padding_token_that_is_none_is_not_looked_up() -> None:
+    inputs = padded(
+        [Example((4, 5), 0, "train"), Example((7,), 1, "train")],
+        network("AutoModel", **LLAMA, pad_token_id=-1),
+    )
+    assert inputs["input_ids"].tolist() == [[4, 5], [7, 0]]

@@ -124,14 +124,14 @@ class _EnergyShares:
     """The share of each channel in the energy that a norm divides by, the mean over tokens."""
 
     def __init__(self, tokens: TokenMask) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, module: torch.nn.Module, entering: torch.Tensor) -> None:
         import torch
 
-        rows = self._tokens.rows(entering.detach()).float()
+        rows = self.tokens.rows(entering.detach()).float()
         if isinstance(module, torch.nn.LayerNorm):
             rows = rows - rows.mean(1, keepdim=True)
         squares = rows.square()
@@ -140,7 +140,6 @@ class _EnergyShares:
         self._counts[name] = self._counts.get(name, 0) + len(rows)
 
     def means(self) -> dict[str, torch.Tensor]:
-        self._tokens.handle.remove()
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
 
@@ -175,5 +174,6 @@ def _hooked(sites: Sites, see: Callable[[str, Any], Any], shares: _EnergyShares)
     try:
         yield
     finally:
+        shares.tokens.remove()
         for handle in handles:
             handle.remove()
