@@ -106,7 +106,7 @@ class Stage(Component):
         return tuple(sorted({*tags} - {*self.drops} | {*self.adds}))
 
     def check(self, spec: ModelSpec) -> None:
-        """Raise RecipeError when this stage cannot take such a model.
+        """Raise RecipeError when this stage cannot take such a model; `where` may be `parameter NAME`.
 
         Runs in the plan, where format and tags are those of the steps before; the other fields are still
         those of the recipe's input.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSpec
@@ -43,9 +44,10 @@ def check_joins(
                 accepted=f"a stage for task {spec.task}: {_list(_taking(registry, spec))}",
             )
         _check_tags(name, stage, set(spec.tags), where)
-        stage.check(spec)
         named = {field: models[named] for field, named in stage.model_names().items()}
-        stage.check_models(spec, {ORIGINAL: models[ORIGINAL], **named})
+        with parameters_placed(recipe, name):
+            stage.check(spec)
+            stage.check_models(spec, {ORIGINAL: models[ORIGINAL], **named})
         tags = stage.tags_after(spec.tags)
         notes += [
             f"The step '{name}' ({stage.name}) does not keep the model {tag}."
@@ -57,6 +59,18 @@ def check_joins(
         spec, before = spec.model_copy(update={"format": stage.gives, "tags": tags}), f"the step '{name}'"
     registry.formats.require(spec.format, recipe.origin.of("stages"))
     return notes
+
+
+@contextmanager
+def parameters_placed(recipe: Recipe, name: str) -> Iterator[None]:
+    """Say of a step's error whose `where` is `parameter NAME` which key of the recipe that is."""
+    try:
+        yield
+    except RecipeError as error:
+        kind, _, field = (error.where or "").partition(" ")
+        if kind == "parameter":
+            error.where = recipe.origin.of(f"stages.{name}.{field}")
+        raise
 
 
 def check_data(registry: Registry, recipe: Recipe) -> None:

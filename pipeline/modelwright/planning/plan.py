@@ -11,7 +11,7 @@ from modelwright.api.stage import ORIGINAL, Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import MissingError, RecipeError
-from modelwright.planning.checks import check_data, check_joins, check_metrics
+from modelwright.planning.checks import check_data, check_joins, check_metrics, parameters_placed
 from modelwright.planning.gate_places import check_gate_places
 from modelwright.planning.hardware import check_target
 from modelwright.planning.key import step_key
@@ -141,7 +141,8 @@ def _changed(what: str, where: object) -> RecipeError:
 def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
     footprints = {}
     for name, stage in recipe.stages.items():
-        footprints[name] = stage.footprint(size)
+        with parameters_placed(recipe, name):
+            footprints[name] = stage.footprint(size)
         # What a model is built of stays what it was, unless a stage says otherwise.
         kept = {"anatomy": footprints[name].result.anatomy or size.anatomy}
         size = footprints[name].result.model_copy(update=kept)

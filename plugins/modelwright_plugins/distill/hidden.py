@@ -74,7 +74,7 @@ class DistillHidden(
         if getattr(self, refused):
             raise RecipeError(
                 f"A model of task {spec.task} has no {refused} to match.",
-                where=refused,
+                where=f"parameter {refused}",
                 accepted=f"{refused}=0",
             )
 
@@ -82,7 +82,7 @@ class DistillHidden(
         """The teacher does the same task with the same tokens, and labels where logits are matched."""
         super().check_models(spec, models)
         if self.logits and "teacher" in models:
-            require_same_labels(models["teacher"].spec, spec, f"teacher: {self.teacher}")
+            require_same_labels(models["teacher"].spec, spec, "parameter teacher")
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
         """Hold the teacher's labels against the student's, where logits are matched."""

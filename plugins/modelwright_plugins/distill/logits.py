@@ -62,7 +62,7 @@ class DistillLogits(
         """The teacher does the same task, with the same tokens and labels."""
         super().check_models(spec, models)
         if "teacher" in models:
-            require_same_labels(models["teacher"].spec, spec, f"teacher: {self.teacher}")
+            require_same_labels(models["teacher"].spec, spec, "parameter teacher")
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
         """Run the teacher, where its logits are to be kept."""

@@ -62,11 +62,11 @@ class Distillation(TrainingStage):
             raise RecipeError(
                 f"The teacher is of format {teacher.spec.format} and task {teacher.spec.task}, the student "
                 f"of {self.takes} and {spec.task}.",
-                where=f"teacher: {self.teacher}",
+                where="parameter teacher",
                 accepted="a Hugging Face checkpoint for the student's task",
             )
         # Steps between do not change the tokenizer of the model that they work on.
-        require_same_vocabulary(teacher, models[ORIGINAL], f"teacher: {self.teacher}")
+        require_same_vocabulary(teacher, models[ORIGINAL], "parameter teacher")
 
     def teacher_of(self, model: Model, ctx: TrainingContext) -> Model:
         """The teacher's folder."""

@@ -118,7 +118,9 @@ def _without_units(sizes: Sizes, part: Part, amount: int | float, rules: Rules) 
 
 
 def _named(part: Part, amount: int | float) -> str:
-    return f"A share of {amount:g} of the {part}" if isinstance(amount, float) else f"{amount:,} {part}"
+    if isinstance(amount, float):
+        return f"A share of {amount:g} of the {part}"
+    return f"{amount:,} {part.removesuffix('s') if amount == 1 else part}"
 
 
 def _without_heads(sizes: Sizes, amount: int | float, rules: Rules, *, any_width: bool) -> Sizes:

@@ -71,14 +71,24 @@ def test_a_teacher_of_another_vocabulary_is_refused_before_anything_runs(tmp_pat
     text = json.loads(file.read_text("utf-8"))
     text["model"]["vocab"]["unheard"] = text["model"]["vocab"].pop([*text["model"]["vocab"]][20])
     file.write_text(json.dumps(text), encoding="utf-8")
-    with pytest.raises(RecipeError, match="Teacher and student are of different vocabularies"):
+    with pytest.raises(RecipeError, match="Teacher and student are of different vocabularies") as caught:
         key(tmp_path, str(teacher))
+    assert caught.value.where == f"key stages.distill.teacher, in {tmp_path / 'recipe.yaml'}"
 
 
 def test_a_teacher_that_is_not_there_is_said_where_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="There is no model at") as caught:
         key(tmp_path, str(tmp_path / "nowhere"))
     assert "stages.distill.teacher" in str(caught.value.where)
+
+
+def test_what_cannot_go_is_said_where_the_step_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot lose heads alone") as caught:
+        planned(tmp_path, {"cut": {"use": "prune.structured", "heads": 2, "data": "texts"}})
+    assert caught.value.where == f"key stages.cut.heads, in {tmp_path / 'recipe.yaml'}"
+    with pytest.raises(RecipeError, match="9 layers cannot go") as caught:
+        planned(tmp_path, {"cut": {"use": "prune.structured", "layers": 9, "data": "texts"}})
+    assert caught.value.where == f"key stages.cut.layers, in {tmp_path / 'recipe.yaml'}"
 
 
 def test_nothing_is_trained_after_an_export(tmp_path: Path) -> None:

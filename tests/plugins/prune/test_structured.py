@@ -295,7 +295,7 @@ def test_what_makes_no_sense_is_refused(fields: dict[str, Any], words: str) -> N
 @pytest.mark.parametrize(
     ("fields", "words", "accepted"),
     [
-        ({"heads": 1}, "1 heads cannot go: 4 query heads are 2 groups of 2", "to remove: 2;"),
+        ({"heads": 1}, "1 head cannot go: 4 query heads are 2 groups of 2", "to remove: 2;"),
         ({"heads": 3, "gqa": "queries"}, "3 heads cannot go: .* each loses as many", "to remove: 2;"),
         ({"heads": 0.1}, "A share of 0.1 of the heads cannot go", "to remove: 2;"),
         ({"heads": 4}, "4 heads cannot go", "to remove: 2;"),
