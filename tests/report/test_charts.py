@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from modelwright.report.charts import BAR_LEFT, BAR_RIGHT, Bar, BarGroup, bar_chart, line_chart
+from modelwright.report.charts import BAR_LEFT, BAR_RIGHT, Bar, BarGroup, bar_chart, line_chart, tick
 
 
 def bar(value: float, low: float, high: float, kind: str = "candidate") -> Bar:
@@ -85,3 +85,8 @@ def test_a_long_line_is_thinned_but_keeps_its_end() -> None:
 def test_a_flat_or_empty_line_draws() -> None:
     ElementTree.fromstring(line_chart("c", "t", [2.0, 2.0, 2.0]))
     ElementTree.fromstring(line_chart("c", "t", []))
+
+
+def test_numbers_beside_an_axis_fit_there() -> None:
+    found = [tick(value) for value in (1, 0.123456, 1234, 0.000300721, 123456.0, -0.0123)]
+    assert found == ["1", "0.123", "1,234", "3.0e-4", "1.2e5", "-1.2e-2"]

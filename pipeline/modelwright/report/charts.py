@@ -18,6 +18,7 @@ ROW = 20
 BAR = 11
 GROUP_GAP = 12
 MAX_POINTS = 400
+TICK_ROOM = 6  # characters beside an axis
 SHARED_SCALE_UP_TO = 8.0  # beyond this factor between groups, the shortest bars would vanish
 
 
@@ -139,8 +140,9 @@ def _dot(point: str) -> str:
 
 
 def tick(value: float) -> str:
-    """A number at an axis, to three digits."""
-    return f"{value:.3g}"
+    """A number beside an axis, as short as there is room: to three digits, or to two with an exponent."""
+    text = f"{value:,.0f}" if 1000 <= abs(value) < 100_000 else f"{value:.3g}"
+    return text if len(text) <= TICK_ROOM else f"{value:.1e}".replace("e+0", "e").replace("e-0", "e-")
 
 
 def svg(ident: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
