@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.compression import classifiers, encoders, language, memory, resumed, structured
 from benchmarks.record import heading, write
 from benchmarks.turns.machine import cpu_model
+from modelwright.api.target import available_cpus
 
 WORK = Path.home() / ".cache" / "modelwright" / "benchmarks" / "compression"
 TABLES = {
@@ -39,12 +40,14 @@ def main(argv: list[str] | None = None) -> int:
             **heading("compression", ["--table", name]),
             "table": name,
             "cpu": cpu_model(),
+            "threads": available_cpus(),
             "rows": table.measure(arguments.work),
         }
         page = [
             f"# {table.title}",
             "",
-            f"{document['date']} · {document['cpu']} · `{document['command']}`",
+            f"{document['date']} · {document['cpu']}, threads: {document['threads']} · "
+            f"`{document['command']}`",
             "",
             *table.lines(document["rows"]),
         ]
