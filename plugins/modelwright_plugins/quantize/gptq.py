@@ -121,8 +121,11 @@ class QuantizeGPTQ(
         scheme = Scheme(self.bits, self.group_size, self.symmetric, getattr(torch, model.spec.dtype))
         packed = PackedCheckpoint(network, scheme, act_order=self.act_order)
         rows: list[JsonValue] = []
+        matrices: list[Matrix] = []
         for number, block in enumerate(self._blocks(network, model, ctx)):
             ctx.progress(number, len(blocks), block.name)
+            for matrix in matrices:  # of the block that the walk has left: their codes are all that is saved
+                matrix.module.weight.data = torch.empty(0)
             matrices = [matrix for matrix in block.matrices if matrix.name in layers.taken]
             rows += self._quantize_block(block, matrices, scheme, packed, SPARSE in model.spec.tags, ctx)
         packed.save(ctx.out, kept=layers.skipped)
