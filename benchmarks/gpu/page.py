@@ -38,21 +38,20 @@ def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[s
     cells = [
         [
             f"{row['length']:,}",
-            *(_timed(row["ms"].get(name), row["flops"], roof) for name in names),
+            *(_timed(row["ms"].get(name), row["flops"], roof["flops"]) for name in names),
             *(_mib(row["bytes"].get(name)) for name in names),
         ]
         for row in rows
     ]
     header = ["tokens", *(f"{name}, ms" for name in names), *(f"{name}, MiB" for name in names)]
-    return [
-        "## Attention over long prompts",
-        "",
+    return _section(
+        "Attention over long prompts",
         "Causal, one text, 32 heads of 64, bf16: milliseconds (share of the roof's rate), and what is "
         "allocated beyond queries, keys and values. Memory of eager attention grows with the square of the "
         "length, of the others with the length.",
-        "",
-        *grid(header, cells),
-    ]
+        header,
+        cells,
+    )
 
 
 def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
@@ -60,20 +59,19 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
     cells = [
         [
             f"{row['batch']} x {row['length']}",
-            *(_timed(row["ms"].get(name), row["flops"], roof) for name in names),
+            *(_timed(row["ms"].get(name), row["flops"], roof["flops"]) for name in names),
             f"{min(row['least_cosine'].values()):.5f}",
         ]
         for row in rows
     ]
-    return [
-        "## MiniLM in float16",
-        "",
+    return _section(
+        "MiniLM in float16",
         "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
         "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), and the least "
         "cosine of a token's vector with that of eager attention.",
-        "",
-        *grid(["batch x length", *names, "least cosine"], cells),
-    ]
+        ["batch x length", *names, "least cosine"],
+        cells,
+    )
 
 
 def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
@@ -81,41 +79,36 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
     steps = list(dict.fromkeys(name for row in rows for name in row["token_ms"]))
     cells = []
     for row in rows:
-        read, _ = costs(row["shape"], row["batch"], row["length"])
+        operations, weights = costs(row["shape"], row["batch"], row["length"])
         cells.append(
             [
                 row["shape"],
                 f"{row['batch']} x {row['length']:,}",
-                *(_timed(row["prompt_ms"].get(name), read, roof) for name in prompts),
+                *(_timed(row["prompt_ms"].get(name), operations, roof["flops"]) for name in prompts),
                 *(_mib(row["prompt_bytes"].get(name)) for name in steps),
-                *(_ms(row["token_ms"].get(name)) + _bandwidth(row, name, roof) for name in steps),
+                *(_timed(row["token_ms"].get(name), weights, roof["bytes"]) for name in steps),
             ]
         )
     header = ["shape", "batch x prompt", *(f"prompt, {name}" for name in prompts)]
     header += [*(f"MiB, {name}" for name in steps), *(f"token, {name}" for name in steps)]
-    return [
-        "## Llamas in bfloat16",
-        "",
+    return _section(
+        "Llamas in bfloat16",
         "Milliseconds to read a prompt (share of the roof's rate), what that allocates, and milliseconds of "
         "one more token (share of the roof's bandwidth that reading the weights once takes).",
-        "",
-        *grid(header, cells),
-    ]
+        header,
+        cells,
+    )
 
 
-def _ms(found: dict[str, float] | None) -> str:
-    return f"{found['value']:.3g}" if found else MISSING
+def _section(title: str, text: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    return [f"## {title}", "", text, "", *grid(header, cells)]
 
 
-def _timed(found: dict[str, float] | None, flops: float, roof: dict[str, float]) -> str:
+def _timed(found: dict[str, float] | None, amount: float, rate: float) -> str:
+    """Milliseconds, and the share of a rate that doing or moving so much in them is."""
     if found is None:
         return MISSING
-    return f"{_ms(found)} ({flops / (found['value'] / 1000) / roof['flops']:.0%})"
-
-
-def _bandwidth(row: dict[str, Any], name: str, roof: dict[str, float]) -> str:
-    found, (_, read) = row["token_ms"].get(name), costs(row["shape"], row["batch"], row["length"])
-    return f" ({read / (found['value'] / 1000) / roof['bytes']:.0%})" if found else ""
+    return f"{found['value']:.3g} ({amount / (found['value'] / 1000) / rate:.0%})"
 
 
 def _mib(found: int | None) -> str:

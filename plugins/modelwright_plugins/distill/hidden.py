@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSpec
 from modelwright.errors import RecipeError
-from modelwright_plugins.distill.labels import require_same_labels
 from modelwright_plugins.distill.layer_pairs import Pairs
 from modelwright_plugins.distill.stage import Distillation
 from modelwright_plugins.distill.texts import task_examples
@@ -78,17 +75,9 @@ class DistillHidden(
                 accepted=f"{refused}=0",
             )
 
-    def check_models(self, spec: ModelSpec, models: Mapping[str, Model]) -> None:
-        """The teacher does the same task with the same tokens, and labels where logits are matched."""
-        super().check_models(spec, models)
-        if self.logits and "teacher" in models:
-            require_same_labels(models["teacher"].spec, spec, "parameter teacher")
-
-    def prepare(self, model: Model, ctx: StageContext) -> None:
-        """Hold the teacher's labels against the student's, where logits are matched."""
-        super().prepare(model, ctx)
-        if self.logits:
-            require_same_labels(self.teacher_of(model, ctx).spec, model.spec, ctx.where("teacher"))
+    def matches_logits(self) -> bool:
+        """Where they have a weight."""
+        return self.logits > 0
 
     def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
         """The student's distance from the teacher that runs beside it."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model, ModelSpec
-from modelwright_plugins.distill.labels import require_labelled, require_same_labels
+from modelwright.api.model import Model
+from modelwright_plugins.distill.labels import require_labelled
 from modelwright_plugins.distill.stage import Distillation
 from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
@@ -58,18 +57,15 @@ class DistillLogits(
             raise ValueError("offline needs top_k: how many of the teacher's logits to keep for each token")
         return self
 
-    def check_models(self, spec: ModelSpec, models: Mapping[str, Model]) -> None:
-        """The teacher does the same task, with the same tokens and labels."""
-        super().check_models(spec, models)
-        if "teacher" in models:
-            require_same_labels(models["teacher"].spec, spec, "parameter teacher")
+    def matches_logits(self) -> bool:
+        """Always."""
+        return True
 
     def prepare(self, model: Model, ctx: StageContext) -> None:
         """Run the teacher, where its logits are to be kept."""
         from modelwright_plugins.distill.teacher_logits import kept_logits
 
         super().prepare(model, ctx)
-        require_same_labels(self.teacher_of(model, ctx).spec, model.spec, ctx.where("teacher"))
         if self.top_k is not None:
             examples = self._examples(model, ctx)
             outputs = self._outputs(model, ctx, examples)

@@ -11,6 +11,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import ORIGINAL, Footprint
 from modelwright.errors import RecipeError
+from modelwright_plugins.distill.labels import require_same_labels
 from modelwright_plugins.distill.layers import RULE, Layers, choose_layers
 from modelwright_plugins.distill.shallower import shallower
 from modelwright_plugins.distill.vocabulary import require_same_vocabulary
@@ -54,7 +55,7 @@ class Distillation(TrainingStage):
         return {} if self.teacher == INCOMING else {"teacher": self.teacher}
 
     def check_models(self, spec: ModelSpec, models: Mapping[str, Model]) -> None:
-        """The teacher does the same task with the same tokens."""
+        """The teacher does the same task with the same tokens, and labels where logits are matched."""
         teacher = models.get("teacher")
         if teacher is None:
             return
@@ -67,6 +68,12 @@ class Distillation(TrainingStage):
             )
         # Steps between do not change the tokenizer of the model that they work on.
         require_same_vocabulary(teacher, models[ORIGINAL], "parameter teacher")
+        if self.matches_logits():
+            require_same_labels(teacher.spec, spec, "parameter teacher")
+
+    def matches_logits(self) -> bool:
+        """Whether the student learns the teacher's logits, which are of its labels."""
+        return False
 
     def teacher_of(self, model: Model, ctx: TrainingContext) -> Model:
         """The teacher's folder."""
@@ -120,6 +127,8 @@ class Distillation(TrainingStage):
         """Say who teaches. Raises RecipeError where its tokens are not the student's."""
         teacher = self.teacher_of(model, ctx)
         require_same_vocabulary(teacher, model, ctx.where("teacher"))
+        if self.matches_logits():
+            require_same_labels(teacher.spec, model.spec, ctx.where("teacher"))
         ctx.record("teacher", {"model": self.teacher, "digest": teacher.digest})
 
 

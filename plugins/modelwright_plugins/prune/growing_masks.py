@@ -48,17 +48,16 @@ class GrowingMasks:
         self._pattern = pattern
         self._masks = {matrix.name: matrix.weight == 0 for matrix in matrices}
         self._energy: dict[str, torch.Tensor] = {}
-        self._seen: dict[str, torch.Tensor] = {}
         self._watching: list[Any] = []
         if activations:
             tokens = TokenMask(network)
             self._watching.append(tokens)
-            for matrix in matrices:
-                self._energy[matrix.name] = torch.zeros(matrix.weight.shape[1], device=matrix.weight.device)
-                self._seen[matrix.name] = torch.zeros_like(self._energy[matrix.name])
-                self._watching.append(
-                    matrix.module.register_forward_pre_hook(self._watch(matrix.name, tokens))
-                )
+            widths = [matrix.weight.shape[1] for matrix in matrices]
+            # What a step shows of all inputs: one tensor, so that processes add it up at once.
+            self._seen = torch.zeros(sum(widths), device=network.device)
+            for matrix, seen in zip(matrices, self._seen.split(widths), strict=True):
+                self._energy[matrix.name] = torch.zeros_like(seen)
+                self._watching.append(matrix.module.register_forward_pre_hook(_watch(seen, tokens)))
 
     def after_step(self, step: int) -> None:
         """Grow the masks where that is due, and zero what the optimizer moved."""
@@ -115,14 +114,12 @@ class GrowingMasks:
         """Add what this step showed of the inputs in all processes: every one of them has all of it then."""
         if not self._watching:
             return
-        seen = torch.cat([*self._seen.values()])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(seen)
-        parts = seen.split([len(found) for found in self._seen.values()])
+            torch.distributed.all_reduce(self._seen)
+        parts = self._seen.split([len(energy) for energy in self._energy.values()])
         for energy, part in zip(self._energy.values(), parts, strict=True):
             energy += part
-        for found in self._seen.values():
-            found.zero_()
+        self._seen.zero_()
 
     def _watch_no_more(self) -> None:
         for handle in self._watching:
@@ -145,9 +142,12 @@ class GrowingMasks:
             scores = scores * self._energy[matrix.name].sqrt()
         return scores.masked_fill(self._masks[matrix.name], 0.0)
 
-    def _watch(self, name: str, tokens: TokenMask) -> Any:
-        def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            if module.training:
-                self._seen[name] += tokens.rows(inputs[0].detach()).float().square().sum(0)
 
-        return hook
+def _watch(seen: torch.Tensor, tokens: TokenMask) -> Any:
+    """A hook that adds the squares of what a layer reads while it is trained."""
+
+    def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if module.training:
+            seen.add_(tokens.rows(inputs[0].detach()).float().square().sum(0))
+
+    return hook

@@ -148,9 +148,8 @@ class PruneStructured(
 
     def sizes(self, anatomy: Anatomy, family: Family, where: Callable[[str], str]) -> Sizes:
         """The sizes of the result, but for a budget of latency. Raises RecipeError where they cannot be."""
-        rules = self._rules(family, where)
         sizes = sizes_of(anatomy.shape)
-        self._require_grouped(sizes, where)
+        rules = self._rules(family, sizes, where)
         if self.parameters is not None:
             count = ParameterCount(anatomy, family)
             return within_parameters(sizes, self.parameters, self._parts(family), rules, count)
@@ -199,8 +198,7 @@ class PruneStructured(
         if self.latency is None:
             after = self.sizes(anatomy, family, ctx.where)
         else:
-            self._require_grouped(before, ctx.where)
-            rules, parts = self._rules(family, ctx.where), self._parts(family)
+            rules, parts = self._rules(family, before, ctx.where), self._parts(family)
             after = sizes_within_latency(
                 model, ctx, family, before, parts, rules, self.latency, self.at, self.rounds
             )
@@ -234,7 +232,7 @@ class PruneStructured(
             return min(self.length, longest)
         return PAIRS * min(PAIR_TOKENS, longest) if self.importance == "taylor" else longest
 
-    def _require_grouped(self, sizes: Sizes, where: Callable[[str], str]) -> None:
+    def _rules(self, family: Family, sizes: Sizes, where: Callable[[str], str]) -> Rules:
         if self.gqa == "queries" and sizes.group == 1:
             raise RecipeError(
                 f"Each of the {sizes.queries} query heads has a key-value head of its own: no group can lose "
@@ -242,8 +240,6 @@ class PruneStructured(
                 where=where("gqa"),
                 accepted="gqa=groups, which takes both",
             )
-
-    def _rules(self, family: Family, where: Callable[[str], str]) -> Rules:
         return Rules(family.own_head_dim, family.divides, self.gqa, self.round_to, where)
 
     def _parts(self, family: Family) -> tuple[Part, ...]:

@@ -42,22 +42,15 @@ class Checkpoints:
         """Write a checkpoint, then remove those before it."""
         name = f"{PREFIX}{history.step:07d}"
         self._replace(name, tensors, history)
-        best = f"{BEST}{history.best.step:07d}" if history.best else ""
-        for folder in [*self._folder.glob(f"{PREFIX}*"), *self._folder.glob(f"{BEST}*")]:
-            if folder.name not in (name, best):
-                shutil.rmtree(folder)
+        self._remove_others(PREFIX, {name})
+        self._remove_others(BEST, _best_of(history))
 
     def save_best(self, tensors: Tensors, step: int) -> None:
         """Write the weights of a step that is the best so far; that of the last checkpoint stays with it."""
-        name = f"{BEST}{step:07d}"
+        name = _best(step)
         self._replace(name, tensors)
-        kept = {name}
-        if (last := self.last()) is not None:
-            best = History.model_validate_json((last / HISTORY).read_bytes()).best
-            kept |= {f"{BEST}{best.step:07d}"} if best else set()
-        for folder in self._folder.glob(f"{BEST}*"):
-            if folder.name not in kept:
-                shutil.rmtree(folder)
+        last = self.last()
+        self._remove_others(BEST, {name} | (_best_of(_history(last)) if last else set()))
 
     def last(self) -> Path | None:
         """The newest checkpoint."""
@@ -68,12 +61,16 @@ class Checkpoints:
         folder = self.last()
         if folder is None:
             return None
-        history = History.model_validate_json((folder / HISTORY).read_bytes())
-        return load_file(folder / TENSORS), history
+        return load_file(folder / TENSORS), _history(folder)
 
     def load_best(self, step: int) -> Tensors:
         """The weights that `save_best` kept of a step."""
-        return load_file(self._folder / f"{BEST}{step:07d}" / TENSORS)
+        return load_file(self._folder / _best(step) / TENSORS)
+
+    def _remove_others(self, prefix: str, kept: set[str]) -> None:
+        for folder in self._folder.glob(f"{prefix}*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder)
 
     def _replace(self, name: str, tensors: Tensors, history: History | None = None) -> None:
         final = self._folder / name
@@ -83,3 +80,15 @@ class Checkpoints:
                 (folder / HISTORY).write_text(history.model_dump_json(), encoding="utf-8")
             if final.exists():  # of a run that was killed after it
                 shutil.rmtree(final)
+
+
+def _best(step: int) -> str:
+    return f"{BEST}{step:07d}"
+
+
+def _best_of(history: History) -> set[str]:
+    return {_best(history.best.step)} if history.best else set()
+
+
+def _history(checkpoint: Path) -> History:
+    return History.model_validate_json((checkpoint / HISTORY).read_bytes())

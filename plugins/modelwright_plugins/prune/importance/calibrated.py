@@ -68,7 +68,7 @@ def activations(network: PreTrainedModel, family: Family, sizes: Sizes, steps: I
         sums[name] = sums.get(name, torch.zeros(rows.shape[1])) + rows.square().sum(0).cpu()
         counts[name] = counts.get(name, 0) + len(rows)
 
-    shares = _EnergyShares(TokenMask(network))
+    shares = _EnergyShares(network)
     with _hooked(sites, lambda name, value: add(name, value), shares), torch.no_grad():
         for step in steps:
             step()
@@ -105,7 +105,7 @@ def taylor(network: PreTrainedModel, family: Family, sizes: Sizes, steps: Iterab
             return gradient.float().reshape(sizes.queries, -1).sum(1).cpu()
         return gradient.float().cpu()
 
-    shares = _EnergyShares(TokenMask(network))
+    shares = _EnergyShares(network)
     done = 0
     with _hooked(sites, gated, shares), torch.enable_grad():
         for step in steps:
@@ -123,8 +123,8 @@ def taylor(network: PreTrainedModel, family: Family, sizes: Sizes, steps: Iterab
 class _EnergyShares:
     """The share of each channel in the energy that a norm divides by, the mean over tokens."""
 
-    def __init__(self, tokens: TokenMask) -> None:
-        self.tokens = tokens
+    def __init__(self, network: PreTrainedModel) -> None:
+        self.tokens = TokenMask(network)
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
 
