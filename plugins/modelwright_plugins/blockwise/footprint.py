@@ -18,8 +18,8 @@ def blockwise_footprint(size: ModelSize, tokens: int, kind: Kind) -> Footprint:
     hidden = (shape.hidden if shape else None) or 1024
     inner = (shape.intermediate if shape else None) or 4 * hidden
     block = 4 * size.parameters // layers
-    # Hessians in float32, and the largest again in float64 with its factor.
-    statistics = 4 * (3 * hidden**2 + inner**2) + 24 * inner**2 if kind == "hessian" else 0
+    # Hessians in float32, and the largest again: inverted in float64, its factor in float32.
+    statistics = 4 * (3 * hidden**2 + inner**2) + 12 * inner**2 if kind == "hessian" else 0
     return Footprint(
         memory_bytes=450 * MIB + size.weight_bytes + 2 * block + statistics + 8 * tokens * hidden,
         disk_bytes=size.weight_bytes + 2 * MIB,

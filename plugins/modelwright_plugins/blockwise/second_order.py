@@ -84,14 +84,16 @@ def inverse_factor(hessian: torch.Tensor, damping: float, where: str) -> torch.T
     """The upper Cholesky factor of the damped Hessian's inverse, float32 [inputs, inputs]."""
     import torch
 
-    damped = hessian.to(torch.float64, copy=True)
-    diagonal = damped.diagonal()
+    # In the columns' order that LAPACK works in, each step fits in the memory of the one before it.
+    work = hessian.to(torch.float64, copy=True).mT
+    diagonal = work.diagonal()
     mean = float(diagonal.mean()) or 1.0
     diagonal += damping * mean
     try:
-        lower = torch.linalg.cholesky(damped)
-        inverse = torch.cholesky_inverse(lower, out=damped)
-        return torch.linalg.cholesky(inverse, upper=True).float()
+        torch.linalg.cholesky(work, out=work)
+        torch.cholesky_inverse(work, out=work)
+        torch.linalg.cholesky(work, upper=True, out=work)
+        return work.to(torch.float32, memory_format=torch.contiguous_format)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise StageError(
             f"The Hessian of {len(hessian):,} inputs has no inverse: {error}",
