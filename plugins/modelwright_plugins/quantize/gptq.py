@@ -93,8 +93,8 @@ class QuantizeGPTQ(
         tokens = self.samples * self.length if self.method == "gptq" else 0
         walked = blockwise_footprint(size, tokens, "hessian" if tokens else "energy")
         return Footprint(
-            memory_bytes=walked.memory_bytes + stored,
-            disk_bytes=stored + 2 * MIB,
+            memory_bytes=walked.memory_bytes,
+            disk_bytes=2 * stored + 2 * MIB,
             result=ModelSize(parameters=size.parameters, weight_bytes=stored),
         )
 
@@ -119,13 +119,10 @@ class QuantizeGPTQ(
         self._require_groups(network, layers, ctx)
         copy_with_fast_tokenizer(model, ctx.out)
         scheme = Scheme(self.bits, self.group_size, self.symmetric, getattr(torch, model.spec.dtype))
-        packed = PackedCheckpoint(network, scheme, act_order=self.act_order)
+        packed = PackedCheckpoint(network, scheme, ctx.scratch("packed"), act_order=self.act_order)
         rows: list[JsonValue] = []
-        matrices: list[Matrix] = []
         for number, block in enumerate(self._blocks(network, model, ctx)):
             ctx.progress(number, len(blocks), block.name)
-            for matrix in matrices:  # of the block that the walk has left: their codes are all that is saved
-                matrix.module.weight.data = torch.empty(0)
             matrices = [matrix for matrix in block.matrices if matrix.name in layers.taken]
             rows += self._quantize_block(block, matrices, scheme, packed, SPARSE in model.spec.tags, ctx)
         packed.save(ctx.out, kept=layers.skipped)
