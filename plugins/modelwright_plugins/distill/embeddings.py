@@ -96,7 +96,8 @@ class DistillEmbeddings(
         folder = Path(self.offline).expanduser() if self.offline else ctx.checkpoint_dir / "teacher"
         pooling = f"{teacher.spec.pooling}, normalize={teacher.spec.normalize}"
         of = {"kind": "embeddings", "teacher": teacher.digest, "pooling": pooling}
-        return TeacherOutputs(folder, {**of}, examples, ctx.where("offline"))
+        where = ctx.where("offline") if self.offline else None
+        return TeacherOutputs(folder, {**of}, examples, where)
 
     def _teach(self, model: Model, ctx: TrainingContext) -> Teach:
         """The teacher's embeddings of some examples, batched by length."""

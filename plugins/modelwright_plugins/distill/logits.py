@@ -98,4 +98,5 @@ class DistillLogits(
 
         folder = Path(self.offline).expanduser() if self.offline else ctx.checkpoint_dir / "teacher"
         of = {"kind": "logits", "teacher": self.teacher_of(model, ctx).digest, "top_k": self.top_k}
-        return TeacherOutputs(folder, {**of}, examples, ctx.where("offline"))
+        where = ctx.where("offline") if self.offline else None
+        return TeacherOutputs(folder, {**of}, examples, where)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import JsonValue
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from modelwright.digest import digest_file, digest_json
-from modelwright.errors import StageError
+from modelwright.errors import RecipeError, StageError
 from modelwright.store.atomic import write_file
 from modelwright_plugins.training.example import Example, Examples
 
@@ -28,6 +29,10 @@ Row = dict[str, torch.Tensor]
 Teach = Callable[[Sequence[Example]], list[Row]]
 
 
+class OutputsError(StageError):
+    """What a folder holds are not the outputs that are wanted."""
+
+
 class TeacherOutputs:
     """Named tensors for each example, in files of `SHARD` examples each.
 
@@ -37,11 +42,13 @@ class TeacherOutputs:
         FOLDER/train-00000.safetensors        tensors NUMBER.NAME
 
     `of` says all that the outputs depend on. Files are written whole, so that a pass that was killed goes on
-    at the first that is missing. Raises StageError where a folder holds other outputs than those wanted, or
-    a file was changed.
+    at the first that is missing. `where` is the recipe's key that names the folder; None for one of our own,
+    where what is no longer right is made again.
     """
 
-    def __init__(self, folder: Path, of: dict[str, JsonValue], examples: Examples, where: str) -> None:
+    def __init__(
+        self, folder: Path, of: dict[str, JsonValue], examples: Examples, where: str | None = None
+    ) -> None:
         tokens = [[*example.tokens] for split in (examples.train, examples.held_out) for example in split]
         self._folder = folder
         self._of: dict[str, JsonValue] = {**of, "examples": digest_json(tokens)}
@@ -50,10 +57,24 @@ class TeacherOutputs:
         self._open: dict[str, tuple[Any, list[str]]] = {}
 
     def make(self, load_teacher: Callable[[], Teach], ctx: StageContext) -> str:
-        """Run the teacher over what is missing, if anything is; the digest of all outputs."""
+        """Run the teacher over what is missing, if anything is; the digest of all outputs.
+
+        Raises OutputsError where the folder that the recipe names holds other outputs than those wanted,
+        or a file was changed, and RecipeError where it cannot be written.
+        """
+        try:
+            return self._make(load_teacher, ctx)
+        except OutputsError as error:
+            if self._where is not None:
+                raise
+            ctx.log.warning("%s They are made again.", error.what)
+            shutil.rmtree(self._folder)
+            return self._make(load_teacher, ctx)
+
+    def _make(self, load_teacher: Callable[[], Teach], ctx: StageContext) -> str:
         if (self._folder / MANIFEST).is_file():
             return self.check()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         shards = self._shards()
         teach = None
         for number, (name, examples) in enumerate(shards.items()):
@@ -67,25 +88,42 @@ class TeacherOutputs:
         write_file(self._folder / MANIFEST, json.dumps(manifest, indent=1))
         return digest_json(manifest)
 
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecipeError(
+                f"The teacher's outputs cannot be kept: {error.strerror}.",
+                where=f"{self._where}: {self._folder}" if self._where else str(self._folder),
+                accepted="a folder that can be written",
+            ) from error
+
     def check(self) -> str:
-        """The digest of all outputs. Raises StageError where they are not those wanted."""
-        manifest = json.loads((self._folder / MANIFEST).read_bytes())
-        found = manifest["of"]
-        differing = [key for key in sorted({*self._of, *found}) if self._of.get(key) != found.get(key)]
-        changed = [
-            name
-            for name, digest in manifest["files"].items()
-            if not (self._folder / name).is_file() or digest_file(self._folder / name) != digest
-        ]
-        if differing or changed:
-            what = f"were made with another {', '.join(differing)}" if differing else f"changed: {changed[0]}"
-            raise StageError(
-                f"The teacher's outputs in the folder {what}; they are not used.",
-                where=f"{self._where}: {self._folder}",
-                accepted="outputs of this teacher on these examples, unchanged since",
-                hint="remove the folder to have them made again, or give another one",
-            )
+        """The digest of all outputs. Raises OutputsError where they are not those wanted."""
+        try:
+            manifest = json.loads((self._folder / MANIFEST).read_bytes())
+            found, files = manifest["of"], manifest["files"]
+            differing = [key for key in sorted({*self._of, *found}) if self._of.get(key) != found.get(key)]
+            changed = [
+                name
+                for name, digest in files.items()
+                if not (self._folder / name).is_file() or digest_file(self._folder / name) != digest
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._unusable(f"are damaged: {MANIFEST} does not read") from None
+        if differing:
+            raise self._unusable(f"were made with another {', '.join(differing)}")
+        if changed:
+            raise self._unusable(f"changed: {changed[0]}")
         return digest_json(manifest)
+
+    def _unusable(self, why: str) -> OutputsError:
+        return OutputsError(
+            f"The teacher's outputs in the folder {why}; they are not used.",
+            where=f"{self._where}: {self._folder}",
+            accepted="outputs of this teacher on these examples, unchanged since",
+            hint="remove the folder to have them made again, or give another one",
+        )
 
     def rows(self, examples: Sequence[Example]) -> list[Row]:
         """The outputs of each example."""
@@ -109,8 +147,11 @@ class TeacherOutputs:
         """Whether a pass that was killed had written this file."""
         if not (self._folder / name).is_file():
             return False
-        with safe_open(self._folder / name, framework="pt") as file:
-            made: bool = json.loads(file.metadata()[HEADER])["of"] == digest_json(self._of)
+        try:
+            with safe_open(self._folder / name, framework="pt") as file:
+                made: bool = json.loads(file.metadata()[HEADER])["of"] == digest_json(self._of)
+        except (SafetensorError, ValueError, KeyError, TypeError):
+            raise self._unusable(f"are damaged: {name} does not read") from None
         return made
 
     def _write(self, name: str, examples: Sequence[Example], teach: Teach) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
 
+from modelwright.digest import digest_file
 from modelwright.store.atomic import new_folder
 from modelwright_plugins.training.history import History
 
@@ -19,6 +21,7 @@ PREFIX = "step-"
 BEST = "best-"
 TENSORS = "tensors.safetensors"
 HISTORY = "history.json"
+DIGESTS = "sha256.json"
 
 Tensors = Mapping[str, "torch.Tensor"]
 
@@ -30,6 +33,7 @@ class Checkpoints:
 
         FOLDER/step-0000200/{tensors.safetensors, history.json}     all that the next step depends on
         FOLDER/best-0000150/tensors.safetensors                     weights alone
+        FOLDER/*/sha256.json                                        the digest of each file beside it
 
     A step's batch and random numbers are functions of the seed and the step, so that neither a position in
     the data nor a generator's state has to be kept beside the step.
@@ -56,12 +60,23 @@ class Checkpoints:
         """The newest checkpoint."""
         return max(self._folder.glob(f"{PREFIX}*"), default=None)
 
-    def load(self) -> tuple[Tensors, History] | None:
-        """What the newest checkpoint holds, on the CPU; None where there is none."""
+    def load(self, *, with_best: bool) -> tuple[Tensors, History] | None:
+        """What the newest checkpoint holds, on the CPU; None where there is none that is as it was written.
+
+        `with_best` asks for the best weights until then, too.
+        """
         folder = self.last()
-        if folder is None:
+        if folder is None or not _is_unchanged(folder):
             return None
-        return load_file(folder / TENSORS), _history(folder)
+        history = _history(folder)
+        if with_best and not all(_is_unchanged(self._folder / name) for name in _best_of(history)):
+            return None
+        return load_file(folder / TENSORS), history
+
+    def remove(self) -> None:
+        """Remove all checkpoints."""
+        self._remove_others(PREFIX, set())
+        self._remove_others(BEST, set())
 
     def load_best(self, step: int) -> Tensors:
         """The weights that `save_best` kept of a step."""
@@ -78,8 +93,19 @@ class Checkpoints:
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / TENSORS)
             if history is not None:
                 (folder / HISTORY).write_text(history.model_dump_json(), encoding="utf-8")
+            digests = {file.name: digest_file(file) for file in sorted(folder.iterdir())}
+            (folder / DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
             if final.exists():  # of a run that was killed after it
                 shutil.rmtree(final)
+
+
+def _is_unchanged(checkpoint: Path) -> bool:
+    """Whether every file is as it was written."""
+    try:
+        digests = json.loads((checkpoint / DIGESTS).read_bytes())
+        return all(digest_file(checkpoint / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError):
+        return False
 
 
 def _best(step: int) -> str:

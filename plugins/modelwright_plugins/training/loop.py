@@ -159,9 +159,14 @@ class Loop:
         self._accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
-        """Go on from the last checkpoint; whether there is one."""
-        found = self._checkpoints.load()
+        """Go on from the last checkpoint; whether there is one. A damaged one is removed."""
+        found = self._checkpoints.load(with_best=self._stage.keep == "best")
+        self._accelerator.wait_for_everyone()  # all have looked
         if found is None:
+            damaged = self._checkpoints.last()
+            if damaged is not None and self._accelerator.is_main_process:
+                self._ctx.log.warning("%s was damaged: training starts again", damaged)
+                self._checkpoints.remove()
             return False
         tensors, self.history = found
         self._load(_under("weight.", tensors))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import signal
 from pathlib import Path
 
@@ -41,6 +42,25 @@ def test_a_run_that_was_killed_resumes_to_the_same_weights(tiny_causal: Model, t
     assert result.digest == expected.digest
     assert resumed.records["loss"] == unbroken.records["loss"]
     assert resumed.records["held_out_loss"] == unbroken.records["held_out_loss"]
+
+
+@pytest.mark.parametrize("damaged", ["tensors.safetensors", "history.json", "sha256.json", "best"])
+def test_training_starts_again_where_its_checkpoint_was_damaged(
+    damaged: str, tiny_causal: Model, tmp_path: Path
+) -> None:
+    stage = NextToken(steps=7, checkpoint_every=5)
+    unbroken = context(tmp_path / "unbroken")
+    expected = unbroken.apply(stage, tiny_causal)
+    checkpoint = unbroken.checkpoint_dir / "step-0000005"
+    if damaged == "best":
+        shutil.rmtree(unbroken.checkpoint_dir / "best-0000004")
+    else:
+        content = bytearray((checkpoint / damaged).read_bytes())
+        content[len(content) // 2] ^= 0x40
+        (checkpoint / damaged).write_bytes(content)
+    again = context(tmp_path / "again", unbroken.checkpoint_dir)
+    assert again.apply(stage, tiny_causal).digest == expected.digest
+    assert again.steps[0][0] == 1
 
 
 def test_it_learns_and_says_how_far_it_is(tiny_causal: Model, tmp_path: Path) -> None:
