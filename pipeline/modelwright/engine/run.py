@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
+from modelwright.api.model import Model
 from modelwright.api.publisher import Published
 from modelwright.artifact.artifact import Artifact
 from modelwright.artifact.build import Release
@@ -21,7 +24,7 @@ from modelwright.report.model import Report, Verdict
 from modelwright.report.write import write_report
 from modelwright.store.atomic import disk_errors
 from modelwright.validation.gates import judge
-from modelwright.validation.samples import record_samples
+from modelwright.validation.samples import Samples, record_samples
 
 EXIT_CODES: dict[Verdict, int] = {"released": 0, "unchanged": 0, "rejected": 1, "failed": 3}
 
@@ -78,9 +81,8 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
             runner.run(step)
     draft.models = runner.models
     candidate = runner.models[plan.steps[-1].name]
-    latest = plan.recipe.publisher.latest(plan.workspace.artifacts, plan.recipe.name)
     if not bench:
-        return _stand_by_evidence(draft, latest)
+        return _stand_by_evidence(draft, _latest(plan))
     with draft.timed("validation"):
         draft.validation = validate(plan, runner.models, folder / "logs", listener)
         samples = record_samples(candidate, plan.target, folder / "logs" / "validation" / "samples.txt")
@@ -90,7 +92,15 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
     if not all(gate.passed for gate in draft.gates):
         draft.verdict = "rejected"
         return None
+    # Another run may have released the very same since this one began.
+    with disk_errors(plan.workspace.artifacts, "publish the artifact"), FileLock(folder.parent / ".lock"):
+        return _release(plan, draft, candidate, samples)
+
+
+def _release(plan: Plan, draft: ReportDraft, candidate: Model, samples: Samples) -> Published:
+    """The next version, or the latest where that is the very same."""
     draft.verdict = "released"
+    latest = _latest(plan)
     if latest and draft.equals(latest.path):
         draft.verdict, draft.version = "unchanged", latest.version
         return latest
@@ -104,10 +114,13 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
         started=draft.started,
         fingerprint=fingerprint(),
     )
-    with disk_errors(plan.workspace.artifacts, "publish the artifact"):
-        published = plan.recipe.publisher.publish(plan.workspace.artifacts, plan.recipe.name, release.write)
+    published = plan.recipe.publisher.publish(plan.workspace.artifacts, plan.recipe.name, release.write)
     draft.version = published.version
     return published
+
+
+def _latest(plan: Plan) -> Published | None:
+    return plan.recipe.publisher.latest(plan.workspace.artifacts, plan.recipe.name)
 
 
 def _stand_by_evidence(draft: ReportDraft, latest: Published | None) -> Published:
