@@ -22,7 +22,7 @@ class Component(BaseModel):
     of a step. Importing the module that defines a component must not import any of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     name: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]] = ()
