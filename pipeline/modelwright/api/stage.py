@@ -126,6 +126,12 @@ class Stage(Component):
         `original`. Their folders may be read, their digests are not known yet.
         """
 
+    def check_size(self, size: ModelSize) -> None:
+        """Raise RecipeError when this stage cannot take a model of these parts; `where` as in `check`.
+
+        Runs in the plan. `size` is that of the model that comes in, as the steps before predict it.
+        """
+
     def footprint(self, size: ModelSize) -> Footprint:
         """Predicted need, from the size of the model that comes in. The default suits a copy in memory."""
         return Footprint(

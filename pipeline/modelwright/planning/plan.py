@@ -142,6 +142,7 @@ def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
     footprints = {}
     for name, stage in recipe.stages.items():
         with parameters_placed(recipe, name):
+            stage.check_size(size)
             footprints[name] = stage.footprint(size)
         # What a model is built of stays what it was, unless a stage says otherwise.
         kept = {"anatomy": footprints[name].result.anatomy or size.anatomy}

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelwright.api.model import Model, ModelSpec
+from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.errors import RecipeError
-from modelwright_plugins.distill.layer_pairs import Pairs
+from modelwright_plugins.distill.layer_pairs import Pairs, require_pairs
+from modelwright_plugins.distill.layers import choose_layers
 from modelwright_plugins.distill.stage import Distillation
 from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
@@ -74,6 +75,15 @@ class DistillHidden(
                 where=f"parameter {refused}",
                 accepted=f"{refused}=0",
             )
+
+    def check_size(self, size: ModelSize) -> None:
+        """The student has the layers of the pairs."""
+        super().check_size(size)
+        depth = size.anatomy.shape.layers if size.anatomy is not None else None
+        if self.pairs is not None and depth:
+            if self.layers is not None:
+                depth = len(choose_layers(self.layers, depth, "parameter layers"))
+            require_pairs(self.pairs, depth, None, "parameter pairs")
 
     def matches_logits(self) -> bool:
         """Where they have a weight."""

@@ -19,12 +19,13 @@ def uniform_pairs(student: int, teacher: int) -> Pairs:
     return tuple((layer, round(layer * teacher / student)) for layer in range(1, student + 1))
 
 
-def require_pairs(pairs: Pairs, student: int, teacher: int, where: str) -> None:
-    """Raise RecipeError for a layer that student or teacher does not have."""
+def require_pairs(pairs: Pairs, student: int, teacher: int | None, where: str) -> None:
+    """Raise RecipeError for a layer that student or teacher does not have; None: its depth is not known."""
     for ours, theirs in pairs:
-        if not (0 <= ours <= student and 0 <= theirs <= teacher):
+        if not (0 <= ours <= student and 0 <= theirs <= (theirs if teacher is None else teacher)):
+            last = "its last" if teacher is None else teacher
             raise RecipeError(
                 f"The pair [{ours}, {theirs}] names a layer that is not there.",
                 where=where,
-                accepted=f"[student, teacher] with 0 to {student} and 0 to {teacher}; 0 is the embedding",
+                accepted=f"[student, teacher] with 0 to {student} and 0 to {last}; 0 is the embedding",
             )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from pydantic import StrictInt
+
 from modelwright.errors import RecipeError
 
-Layers = str | tuple[int, ...]
+Layers = str | tuple[StrictInt, ...]
 RULE = re.compile(r"(every|first|last|spread) [1-9]\d*")
 
 

@@ -43,11 +43,11 @@ class Distillation(TrainingStage):
         "or a folder, pkg:// path or hub id.",
     )
 
-    @field_validator("layers")
+    @field_validator("layers", mode="before")
     @classmethod
-    def _a_rule(cls, layers: Layers | None) -> Layers | None:
-        if isinstance(layers, str) and not RULE.fullmatch(layers):
-            raise ValueError(f"'{layers}' is no rule such as every 2, first 3, last 3 or spread 3")
+    def _a_rule(cls, layers: object) -> object:
+        if not (layers is None or isinstance(layers, list | tuple) or RULE.fullmatch(str(layers))):
+            raise ValueError(f"'{layers}' is neither every 2, first 3, last 3, spread 3 nor a list of layers")
         return layers
 
     def model_names(self) -> Mapping[str, str]:
@@ -107,13 +107,14 @@ class Distillation(TrainingStage):
         length: int | None = getattr(self, "length", None)
         if length is None or size.anatomy is None or not size.anatomy.shape.generates:
             return super().pass_tokens(size)
+        length = min(length, size.anatomy.shape.context_length or length)
         return self.batch_size // (self.processes_here() * self.accumulate) * length
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The student's training, with a teacher of the incoming model's size beside it."""
         student = size
         if self.layers is not None and size.anatomy is not None and (count := size.anatomy.shape.layers):
-            student = shallower(size, choose_layers(self.layers, count, "layers"))
+            student = shallower(size, choose_layers(self.layers, count, "parameter layers"))
         return training_footprint(
             student,
             tokens=self.pass_tokens(size),

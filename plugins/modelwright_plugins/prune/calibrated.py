@@ -47,7 +47,7 @@ class CalibratedPruning(CalibrationFields, UnstructuredPruning):
         """The checkpoint, a block of it in float32, its statistics and activations."""
         from modelwright_plugins.blockwise.footprint import blockwise_footprint
 
-        return blockwise_footprint(size, self.samples * self.length, self.statistics)
+        return blockwise_footprint(size, self.calibration_tokens(size), self.statistics)
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Calibrate and prune each block, then save."""

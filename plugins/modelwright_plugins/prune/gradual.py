@@ -68,6 +68,8 @@ class PruneGradual(
             raise ValueError("wanda weighs inputs that training shows it: begin has to be 1 or more")
         if not self.begin < self.end:
             raise ValueError(f"begin {self.begin} is not before end {self.end}")
+        if self.steps is not None and self.steps < self.end:
+            raise ValueError(f"end {self.end} is after the last of {self.steps} steps")
         if self.initial > self.share:
             raise ValueError(f"initial {self.initial} is more than the sparsity to reach, {self.share}")
         return self

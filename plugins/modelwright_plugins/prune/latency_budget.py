@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from modelwright.api.context import StageContext
-from modelwright.api.metric import Interval, Metric
+from modelwright.api.metric import Interval
 from modelwright.api.model import Model, ModelSpec
 from modelwright.errors import RecipeError
+from modelwright_plugins.metric.cells import Count
 from modelwright_plugins.metric.decode import Decode
 from modelwright_plugins.metric.latency import Latency
 from modelwright_plugins.prune.slicing.axes import Sizes
@@ -27,10 +28,20 @@ class At(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch: int = Field(1, ge=1, description="Texts per batch.")
-    length: int = Field(
-        128, ge=1, description="Tokens of a text, or of the prompt of a model that generates."
-    )
+    batch: Count = Field(1, description="Texts per batch.")
+    length: Count = Field(128, description="Tokens of a text, or of the prompt of a model that generates.")
+
+
+def require_room(spec: ModelSpec, at: At, rounds: int, where: str) -> None:
+    """Raise RecipeError where the model does not take the length, with the new tokens it generates."""
+    metric, _ = _speed(spec, at, rounds)
+    if not metric.grid(spec)["length"]:
+        added = " and the tokens generated after it" if spec.task == "generate" else ""
+        raise RecipeError(
+            f"A length of {at.length:,}{added} is beyond the model's {spec.max_length:,} tokens.",
+            where=where,
+            accepted="a length within the model's context",
+        )
 
 
 def sizes_within_latency(
@@ -91,7 +102,7 @@ def least_step(last: int, reached: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _speed(spec: ModelSpec, at: At, rounds: int) -> tuple[Metric, str]:
+def _speed(spec: ModelSpec, at: At, rounds: int) -> tuple[Latency | Decode, str]:
     if spec.task == "generate":
         decode = Decode(batch=(at.batch,), length=(at.length,), new_tokens=NEW_TOKENS, rounds=rounds)
         return decode, "decode.tokens_per_second"

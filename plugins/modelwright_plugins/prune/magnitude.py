@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint
-from modelwright.errors import StageError
+from modelwright.errors import RecipeError
 from modelwright_plugins.prune.pattern import lowest_of_groups
 from modelwright_plugins.prune.unstructured import UnstructuredPruning, sparsity_of
 
@@ -59,6 +59,12 @@ class PruneMagnitude(
             raise ValueError("a pattern judges single weights within a row: leave out scope, block and norm")
         return self
 
+    def check_size(self, size: ModelSize) -> None:
+        """The tiles fit the layers, too."""
+        super().check_size(size)
+        for layer in self.layers_of(size):
+            self._require_tiles(layer.name, layer.outputs, layer.inputs, "parameter block")
+
     def footprint(self, size: ModelSize) -> Footprint:
         """The checkpoint, and the scores of its largest layer."""
         return Footprint(
@@ -76,7 +82,9 @@ class PruneMagnitude(
         network = load_checkpoint(model)
         matrices = self.matrices(network, (ctx.where("include"), ctx.where("exclude")))
         self.require_groups(matrices, ctx)
-        self._require_tiles(matrices, ctx)
+        for matrix in matrices:
+            outputs, inputs = matrix.weight.shape
+            self._require_tiles(matrix.name, outputs, inputs, ctx.where("block"))
         before = {matrix.name: sparsity_of(matrix) for matrix in matrices}
         self.zero(matrices)
         network.save_pretrained(ctx.out)
@@ -114,15 +122,13 @@ class PruneMagnitude(
         tiles = magnitudes.reshape(outputs // height, height, inputs // width, width)
         return tiles.mean((1, 3)) if self.norm == "l1" else tiles.square().mean((1, 3)).sqrt()
 
-    def _require_tiles(self, matrices: Sequence[Matrix], ctx: StageContext) -> None:
+    def _require_tiles(self, name: str, outputs: int, inputs: int, where: str) -> None:
         height, width = self.block
-        for matrix in matrices:
-            outputs, inputs = matrix.weight.shape
-            if outputs % height or inputs % width:
-                raise StageError(
-                    f"'{matrix.name}' has {outputs:,} outputs and {inputs:,} inputs, no whole number of "
-                    f"tiles of {height} x {width}.",
-                    where=ctx.where("block"),
-                    accepted="a tile whose sides divide those of every layer that is pruned",
-                    hint=f"another block, or leave the layer out: exclude=[{matrix.name}]",
-                )
+        if outputs % height or inputs % width:
+            raise RecipeError(
+                f"'{name}' has {outputs:,} outputs and {inputs:,} inputs, no whole number of tiles of "
+                f"{height} x {width}.",
+                where=where,
+                accepted="a tile whose sides divide those of every layer that is pruned",
+                hint=f"another block, or leave the layer out: exclude=[{name}]",
+            )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from modelwright.errors import StageError
+from modelwright.errors import RecipeError
 
 if TYPE_CHECKING:
     import torch
@@ -36,10 +36,10 @@ def numbers(pattern: str) -> tuple[int, int]:
 
 
 def require_whole_groups(name: str, inputs: int, pattern: str, where: str) -> None:
-    """Raise StageError where a row of a layer is no whole number of groups."""
+    """Raise RecipeError where a row of a layer is no whole number of groups."""
     _, of = numbers(pattern)
     if inputs % of:
-        raise StageError(
+        raise RecipeError(
             f"The {inputs:,} inputs of '{name}' are no multiple of {of}.",
             where=where,
             accepted=f"layers whose inputs are a multiple of {of}, for the pattern {pattern}",

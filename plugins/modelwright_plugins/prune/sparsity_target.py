@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
 from modelwright.api.context import StageContext
+from modelwright.api.model import ModelSize
 from modelwright.api.stage import Stage
+from modelwright_plugins.anatomy.block_layers import BlockLayer, block_layers
+from modelwright_plugins.blockwise.name_patterns import matches
 from modelwright_plugins.prune.pattern import Pattern, numbers, require_whole_groups
 from modelwright_plugins.prune.sparsity import with_sparsity
 
@@ -51,6 +54,21 @@ class SparsityTarget(Stage):
         """Sparse, and by which pattern. Zeros stay zeros, so that an earlier pattern still holds."""
         return with_sparsity(super().tags_after(tags), self.pattern)
 
+    def check_size(self, size: ModelSize) -> None:
+        """The pattern fits the layers."""
+        if self.pattern is None:
+            return
+        for layer in self.layers_of(size):
+            require_whole_groups(layer.name, layer.inputs, self.pattern, "parameter pattern")
+
+    def layers_of(self, size: ModelSize) -> Iterator[BlockLayer]:
+        """The layers of the blocks that the patterns of names leave, as far as they are known."""
+        for layer in block_layers(size):
+            if (not self.include or matches(layer.name, self.include)) and not matches(
+                layer.name, self.exclude
+            ):
+                yield layer
+
     def matrices(
         self, network: PreTrainedModel, where: tuple[str, str] = ("include", "exclude")
     ) -> list[Matrix]:
@@ -66,7 +84,7 @@ class SparsityTarget(Stage):
         return [every[name] for name in chosen([*every], include, self.exclude, where)]
 
     def require_groups(self, matrices: Sequence[Matrix], ctx: StageContext) -> None:
-        """Raise StageError where a pattern does not fit a layer."""
+        """Raise RecipeError where a pattern does not fit a layer."""
         if self.pattern is not None:
             for matrix in matrices:
                 require_whole_groups(matrix.name, matrix.weight.shape[1], self.pattern, ctx.where("pattern"))

@@ -14,7 +14,7 @@ from modelwright.api.stage import Footprint
 from modelwright.errors import RecipeError
 from modelwright_plugins.anatomy.read import read_anatomy
 from modelwright_plugins.prune.importance.steps import PAIR_TOKENS, PAIRS, Calibration
-from modelwright_plugins.prune.latency_budget import At, sizes_within_latency
+from modelwright_plugins.prune.latency_budget import At, require_room, sizes_within_latency
 from modelwright_plugins.prune.slicing.anatomy import ParameterCount, resized
 from modelwright_plugins.prune.slicing.axes import Sizes, sizes_of
 from modelwright_plugins.prune.slicing.families import FAMILIES, Family, family_of
@@ -145,6 +145,8 @@ class PruneStructured(
                 where="parameter heads" if self.heads is not None else "parameter cut",
                 accepted="neurons, layers, or width, with which heads go",
             )
+        if self.latency is not None:
+            require_room(spec, self.at, self.rounds, "parameter at")
 
     def sizes(self, anatomy: Anatomy, family: Family, where: Callable[[str], str]) -> Sizes:
         """The sizes of the result, but for a budget of latency. Raises RecipeError where they cannot be."""

@@ -11,7 +11,9 @@ from pydantic import Field, JsonValue, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint
-from modelwright.errors import StageError
+from modelwright.errors import RecipeError
+from modelwright_plugins.anatomy.block_layers import block_layers
+from modelwright_plugins.blockwise.name_patterns import matches
 from modelwright_plugins.prune.sparsity import SPARSE
 from modelwright_plugins.text.calibration_fields import CalibrationFields
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from modelwright_plugins.blockwise.matrices import Matrix
     from modelwright_plugins.blockwise.rounding import Codes, Scheme
     from modelwright_plugins.blockwise.walk import Block
-    from modelwright_plugins.quantize.linear_layers import LinearLayers
     from modelwright_plugins.quantize.packed_checkpoint import PackedCheckpoint
 
 
@@ -83,6 +84,12 @@ class QuantizeGPTQ(
         """Also how many bits."""
         return tuple(sorted({*super().tags_after(tags), f"int{self.bits}"}))
 
+    def check_size(self, size: ModelSize) -> None:
+        """A row of each layer is a whole number of groups."""
+        for layer in block_layers(size):
+            if not matches(layer.name, self.skip):
+                self._require_groups(layer.name, layer.inputs, "parameter group_size")
+
     def footprint(self, size: ModelSize) -> Footprint:
         """What the walk needs, and the result beside it."""
         from modelwright_plugins.blockwise.footprint import blockwise_footprint
@@ -90,7 +97,7 @@ class QuantizeGPTQ(
         linear = size.anatomy.groups["linear"] if size.anatomy else size.parameters
         scale = 16 * (1 if self.symmetric else 1 + self.bits / 16) / (self.group_size or 512)
         stored = int(linear * (self.bits + scale) / 8 + size.weight_bytes * (1 - linear / size.parameters))
-        tokens = self.samples * self.length if self.method == "gptq" else 0
+        tokens = self.calibration_tokens(size) if self.method == "gptq" else 0
         walked = blockwise_footprint(size, tokens, "hessian" if tokens else "energy")
         return Footprint(
             memory_bytes=walked.memory_bytes,
@@ -116,7 +123,8 @@ class QuantizeGPTQ(
         network = load_checkpoint(model)
         prefix, blocks = blocks_of(network)
         layers = linear_layers(model, self.skip, partial(self._unfit, f"{prefix}."), ctx)
-        self._require_groups(network, layers, ctx)
+        for name in layers.taken:
+            self._require_groups(name, network.get_submodule(name).in_features, ctx.where("group_size"))
         copy_with_fast_tokenizer(model, ctx.out)
         scheme = Scheme(self.bits, self.group_size, self.symmetric, getattr(torch, model.spec.dtype))
         packed = PackedCheckpoint(network, scheme, ctx.scratch("packed"), act_order=self.act_order)
@@ -205,17 +213,14 @@ class QuantizeGPTQ(
         )
         return rounding.codes, {"error": error / outputs, "error_rounded_to_nearest": nearest / outputs}
 
-    def _require_groups(self, network: PreTrainedModel, layers: LinearLayers, ctx: StageContext) -> None:
-        """Raise StageError where a row of a layer is no whole number of groups."""
-        for name in layers.taken if self.group_size is not None else ():
-            inputs = network.get_submodule(name).in_features
-            if inputs % self.group_size:
-                raise StageError(
-                    f"The {inputs:,} inputs of '{name}' are no multiple of {self.group_size}.",
-                    where=ctx.where("group_size"),
-                    accepted="a group_size that divides the inputs of every layer, or null",
-                    hint=f"another group_size, or leave the layer in float: skip=[{name}]",
-                )
+    def _require_groups(self, name: str, inputs: int, where: str) -> None:
+        if self.group_size is not None and inputs % self.group_size:
+            raise RecipeError(
+                f"The {inputs:,} inputs of '{name}' are no multiple of {self.group_size}.",
+                where=where,
+                accepted="a group_size that divides the inputs of every layer, or null",
+                hint=f"another group_size, or leave the layer in float: skip=[{name}]",
+            )
 
     def _unfit(self, prefix: str, matrix: Matrix) -> str | None:
         """Why a layer cannot be taken."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelwright.api.model import ModelSize
 from modelwright.api.stage import Stage
 
 
@@ -20,3 +21,8 @@ class CalibrationFields(Stage):
     )
     samples: int = Field(128, ge=1, description="Pieces of it: windows of tokens, or texts of an encoder.")
     length: int = Field(512, ge=8, description="Tokens of a window, for a model that generates.")
+
+    def calibration_tokens(self, size: ModelSize) -> int:
+        """Tokens of all pieces together, none longer than the model's context."""
+        context = size.anatomy.shape.context_length if size.anatomy is not None else None
+        return self.samples * min(self.length, context or self.length)

@@ -81,13 +81,8 @@ class TrainingStage(Stage):
         return self
 
     def check(self, spec: ModelSpec) -> None:
-        """The file for accelerate is there."""
-        if self.accelerate_config is not None and not self.accelerate_file.is_file():
-            raise RecipeError(
-                f"There is no file {self.accelerate_config}.",
-                where="parameter accelerate_config",
-                accepted="a file that `accelerate config` wrote",
-            )
+        """The file for accelerate reads."""
+        self.processes_here()
 
     @property
     def accelerate_file(self) -> Path:
@@ -96,11 +91,22 @@ class TrainingStage(Stage):
         return Path(self.accelerate_config).expanduser()
 
     def processes_here(self) -> int:
-        """Processes on this machine, those that accelerate starts too."""
+        """Processes on this machine, those that accelerate starts too.
+
+        Raises RecipeError where its configuration does not say how many.
+        """
         if self.accelerate_config is None:
             return self.processes
-        found = yaml.safe_load(self.accelerate_file.read_text(encoding="utf-8")) or {}
-        return max(1, int(found.get("num_processes") or 1) // int(found.get("num_machines") or 1))
+        try:
+            found = yaml.safe_load(self.accelerate_file.read_text(encoding="utf-8")) or {}
+            return max(1, int(found.get("num_processes") or 1) // int(found.get("num_machines") or 1))
+        except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+            reason = f" {error.strerror}:" if isinstance(error, OSError) else ""
+            raise RecipeError(
+                f"No number of processes is read from{reason} {self.accelerate_config}.",
+                where="parameter accelerate_config",
+                accepted="a file that `accelerate config` wrote",
+            ) from error
 
     @abstractmethod
     def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 import modelwright_conf
 from modelwright.api.model import Model
 from modelwright.api.stage import Stage
-from modelwright.errors import RecipeError, StageError
+from modelwright.errors import RecipeError
 from modelwright.testing.texts import sentences
 from modelwright_plugins.prune.lowest import kth_smallest
 from modelwright_plugins.prune.magnitude import PruneMagnitude
@@ -251,9 +251,9 @@ def test_a_pattern_that_matches_no_layer_is_refused(tiny_causal: Model, tmp_path
 
 
 def test_groups_that_do_not_fit_are_refused(tiny_causal: Model, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"64 inputs of '.*0\.self_attn\.q_proj' are no multiple of 12"):
+    with pytest.raises(RecipeError, match=r"64 inputs of '.*0\.self_attn\.q_proj' are no multiple of 12"):
         pruned(PruneMagnitude(pattern="6:12"), tiny_causal, tmp_path / "pattern")
-    with pytest.raises(StageError, match="no whole number of tiles of 3 x 1"):
+    with pytest.raises(RecipeError, match="no whole number of tiles of 3 x 1"):
         pruned(PruneMagnitude(block=(3, 1)), tiny_causal, tmp_path / "block")
 
 

@@ -186,7 +186,7 @@ def test_what_makes_no_sense_is_refused(fields: dict[str, Any], words: str) -> N
 
 
 def test_groups_that_fit_no_layer_are_refused(tiny_causal: Model, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"The 64 inputs of '.*' are no multiple of 48") as refused:
+    with pytest.raises(RecipeError, match=r"The 64 inputs of '.*' are no multiple of 48") as refused:
         quantized(tiny_causal, tmp_path, group_size=48)
     assert refused.value.where.endswith(".group_size")
 
