@@ -74,8 +74,8 @@ def execute(plan: Plan, *, bench: bool = True, listener: Listener | None = None)
 def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Listener) -> Published | None:
     runner = StepRunner(plan, folder / "logs", listener)
     draft.steps = runner.results
-    if plan.steps[0].sealed is None:  # a sealed first step has read these very weights
-        plan.registry.formats[plan.source.spec.format]().check(plan.source.path, deep=True)
+    for model in plan.unread():
+        plan.registry.formats[model.spec.format]().check(model.path, deep=True)
     for step in plan.steps:
         with draft.timed("steps"):
             runner.run(step)

@@ -32,7 +32,8 @@ def check_joins(
                 f"The step '{name}' ({stage.name}) takes {stage.takes}, and {before} gives {spec.format}.",
                 where=where,
                 accepted=f"a stage that takes {spec.format}: {_list(_taking(registry, spec))}",
-                hint=_order(name, left.get(stage.takes)) or _bridge(registry, spec.format, stage.takes),
+                hint=_order(name, stage, left.get(stage.takes))
+                or _bridge(registry, spec.format, stage.takes),
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
@@ -135,8 +136,11 @@ def _taking(registry: Registry, spec: ModelSpec) -> list[str]:
     ]
 
 
-def _order(name: str, left: str | None) -> str | None:
-    return f"put '{name}' before '{left}'" if left else None
+def _order(name: str, stage: Stage, left: str | None) -> str | None:
+    """What to do about a format that the step `left` has left behind."""
+    if left is None:
+        return None
+    return f"put '{name}' before '{left}'" if stage.gives == stage.takes else f"remove '{name}' or '{left}'"
 
 
 def _bridge(registry: Registry, have: str, want: str) -> str | None:

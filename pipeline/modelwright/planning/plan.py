@@ -67,6 +67,13 @@ class Plan:
         """Predicted bytes the steps that have to run will add to the store."""
         return sum(step.footprint.disk_bytes for step in self.steps if step.sealed is None)
 
+    def unread(self) -> list[Model]:
+        """The input and further models that steps to run are the first to read."""
+        steps = [step for step in self.steps if step.sealed is None]
+        further = {name for step in steps for name in step.stage.model_names().values()} - {ORIGINAL}
+        first = [self.source] if self.steps[0].sealed is None else []
+        return [*first, *(self.models[name] for name in sorted(further))]
+
     def check_inputs_unchanged(self) -> None:
         """Raise RecipeError when the input model or the data are not those the plan was made from.
 

@@ -71,6 +71,8 @@ def local_folder(text: str, where: str) -> Path | None:
     """The folder a path stands for; None when it can only be a hub id."""
     if text.startswith("pkg://"):
         return _package_folder(text, where)
+    if not text:
+        raise RecipeError("The model's path is empty.", where=where, accepted="a folder; . is this one")
     path = Path(text).expanduser()
     if path.is_dir():
         return path.absolute()

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from modelwright.engine.listener import Listener
+from modelwright.engine.run import execute
 from modelwright.engine.steps import StepRunner
 from modelwright.errors import RecipeError
 from modelwright.main import plan
@@ -74,6 +77,24 @@ def test_a_teacher_of_another_vocabulary_is_refused_before_anything_runs(tmp_pat
     with pytest.raises(RecipeError, match="Teacher and student are of different vocabularies") as caught:
         key(tmp_path, str(teacher))
     assert caught.value.where == f"key stages.distill.teacher, in {tmp_path / 'recipe.yaml'}"
+
+
+def test_a_teacher_whose_weights_are_not_numbers_is_refused(tmp_path: Path) -> None:
+    teacher = write_tiny_model(tmp_path / "teacher", seed=3)
+    weights = load_file(teacher / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][3, 4] = np.nan
+    save_file(weights, teacher / "model.safetensors")
+    found = planned(tmp_path, {"distill": {**DISTILL, "teacher": str(teacher)}})
+    with pytest.raises(RecipeError, match="The weights hold 1 values that are NaN or infinite") as caught:
+        execute(found)
+    assert str(teacher) in str(caught.value.where)
+    assert not found.workspace.store.checkpoints(str(found.steps[0].key)).exists()
+
+
+def test_a_teacher_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="The model's path is empty") as caught:
+        key(tmp_path, "")
+    assert str(caught.value.where).startswith("key stages.distill.teacher")
 
 
 def test_a_teacher_that_is_not_there_is_said_where_it_is_named(tmp_path: Path) -> None:
