@@ -56,9 +56,11 @@ def solve(
 
     original = weight.clone()
     rest = weight if order is None else weight[:, order]
-    moments = hessian if order is None else hessian[order][:, order]
-    inverse = inverse_factor(moments, damping, where)
-    unseen = moments.diagonal() == 0
+    unseen = hessian.diagonal() == 0
+    if order is None:
+        inverse = inverse_factor(hessian, damping, where)
+    else:
+        inverse, unseen = inverse_factor(hessian[order][:, order], damping, where), unseen[order]
     inputs = weight.shape[1]
     for start in range(0, inputs, span):
         end = min(start + span, inputs)
@@ -86,6 +88,7 @@ def inverse_factor(hessian: torch.Tensor, damping: float, where: str) -> torch.T
 
     # In the columns' order that LAPACK works in, each step fits in the memory of the one before it.
     work = hessian.to(torch.float64, copy=True).mT
+    del hessian  # the last of it, where it was put in order for this
     diagonal = work.diagonal()
     mean = float(diagonal.mean()) or 1.0
     diagonal += damping * mean
@@ -96,7 +99,7 @@ def inverse_factor(hessian: torch.Tensor, damping: float, where: str) -> torch.T
         return work.to(torch.float32, memory_format=torch.contiguous_format)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise StageError(
-            f"The Hessian of {len(hessian):,} inputs has no inverse: {error}",
+            f"The Hessian of {len(work):,} inputs has no inverse: {error}",
             where=where,
             accepted="calibration data that move every input, or more damping",
             hint="raise damping to 0.05 or samples to 128",
