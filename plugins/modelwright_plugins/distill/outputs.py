@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from modelwright.digest import digest_file, digest_json
-from modelwright.errors import RecipeError, StageError
-from modelwright.store.atomic import write_file
+from modelwright.errors import StageError
+from modelwright.store.atomic import disk_error, write_file
 from modelwright_plugins.training.example import Example, Examples
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class TeacherOutputs:
         """Run the teacher over what is missing, if anything is; the digest of all outputs.
 
         Raises OutputsError where the folder that the recipe names holds other outputs than those wanted,
-        or a file was changed, and RecipeError where it cannot be written.
+        or a file was changed, RecipeError where it cannot be written, MissingError where the disk is full.
         """
         try:
             return self._make(load_teacher, ctx)
@@ -73,8 +74,9 @@ class TeacherOutputs:
 
     def _make(self, load_teacher: Callable[[], Teach], ctx: StageContext) -> str:
         if (self._folder / MANIFEST).is_file():
-            return self.check()
-        self._make_folder()
+            return self._check()
+        with self._disk_errors():
+            self._folder.mkdir(parents=True, exist_ok=True)
         shards = self._shards()
         teach = None
         for number, (name, examples) in enumerate(shards.items()):
@@ -85,20 +87,25 @@ class TeacherOutputs:
             self._write(name, examples, teach)
         files: dict[str, JsonValue] = {name: digest_file(self._folder / name) for name in shards}
         manifest: dict[str, JsonValue] = {"of": self._of, "files": files}
-        write_file(self._folder / MANIFEST, json.dumps(manifest, indent=1))
+        with self._disk_errors():
+            write_file(self._folder / MANIFEST, json.dumps(manifest, indent=1))
         return digest_json(manifest)
 
-    def _make_folder(self) -> None:
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecipeError(
-                f"The teacher's outputs cannot be kept: {error.strerror}.",
-                where=f"{self._where}: {self._folder}" if self._where else str(self._folder),
-                accepted="a folder that can be written",
-            ) from error
+            yield
+        except (OSError, SafetensorError) as error:
+            failed = error if isinstance(error, OSError) else OSError(str(error))
+            refusal = disk_error(failed, self._folder, "keep the teacher's outputs")
+            refusal.where = self._place
+            raise refusal from error
 
-    def check(self) -> str:
+    @property
+    def _place(self) -> str:
+        return f"{self._where}: {self._folder}" if self._where else str(self._folder)
+
+    def _check(self) -> str:
         """The digest of all outputs. Raises OutputsError where they are not those wanted."""
         try:
             manifest = json.loads((self._folder / MANIFEST).read_bytes())
@@ -120,7 +127,7 @@ class TeacherOutputs:
     def _unusable(self, why: str) -> OutputsError:
         return OutputsError(
             f"The teacher's outputs in the folder {why}; they are not used.",
-            where=f"{self._where}: {self._folder}",
+            where=self._place,
             accepted="outputs of this teacher on these examples, unchanged since",
             hint="remove the folder to have them made again, or give another one",
         )
@@ -164,8 +171,9 @@ class TeacherOutputs:
         part = self._folder / f"{name}.part"
         # In one entry, for several are written in an order of chance.
         header = json.dumps({"of": digest_json(self._of), "names": names})
-        save_file(tensors, part, metadata={HEADER: header})
-        part.replace(self._folder / name)
+        with self._disk_errors():
+            save_file(tensors, part, metadata={HEADER: header})
+            part.replace(self._folder / name)
 
 
 def _shard(example: Example) -> str:

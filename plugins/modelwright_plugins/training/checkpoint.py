@@ -60,18 +60,16 @@ class Checkpoints:
         """The newest checkpoint."""
         return max(self._folder.glob(f"{PREFIX}*"), default=None)
 
-    def load(self, *, with_best: bool) -> tuple[Tensors, History] | None:
-        """What the newest checkpoint holds, on the CPU; None where there is none that is as it was written.
+    def damage(self, checkpoint: Path, *, with_best: bool) -> str | None:
+        """Which folder is not as it was written, the checkpoint's or its best weights'; None: neither."""
+        if not _is_unchanged(checkpoint):
+            return checkpoint.name
+        best = _best_of(_history(checkpoint)) if with_best else set()
+        return next((name for name in best if not _is_unchanged(self._folder / name)), None)
 
-        `with_best` asks for the best weights until then, too.
-        """
-        folder = self.last()
-        if folder is None or not _is_unchanged(folder):
-            return None
-        history = _history(folder)
-        if with_best and not all(_is_unchanged(self._folder / name) for name in _best_of(history)):
-            return None
-        return load_file(folder / TENSORS), history
+    def load(self, checkpoint: Path) -> tuple[Tensors, History]:
+        """What a checkpoint holds, on the CPU."""
+        return load_file(checkpoint / TENSORS), _history(checkpoint)
 
     def remove(self) -> None:
         """Remove all checkpoints."""
@@ -100,11 +98,13 @@ class Checkpoints:
 
 
 def _is_unchanged(checkpoint: Path) -> bool:
-    """Whether every file is as it was written."""
+    """Whether every file is as it was written; one that cannot be read raises OSError."""
     try:
         digests = json.loads((checkpoint / DIGESTS).read_bytes())
-        return all(digest_file(checkpoint / name) == digest for name, digest in digests.items())
-    except (OSError, ValueError):
+        return TENSORS in digests and all(
+            digest_file(checkpoint / name) == digest for name, digest in digests.items()
+        )
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return False
 
 

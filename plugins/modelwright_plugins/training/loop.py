@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -159,22 +160,33 @@ class Loop:
         self._accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
-        """Go on from the last checkpoint; whether there is one. A damaged one is removed."""
-        found = self._checkpoints.load(with_best=self._stage.keep == "best")
-        self._accelerator.wait_for_everyone()  # all have looked
-        if found is None:
-            damaged = self._checkpoints.last()
-            if damaged is not None and self._accelerator.is_main_process:
-                self._ctx.log.warning("%s was damaged: training starts again", damaged)
-                self._checkpoints.remove()
+        """Go on from the last checkpoint; whether there is one."""
+        from accelerate.utils import broadcast_object_list
+
+        # The first process decides for all.
+        [checkpoint] = broadcast_object_list([self._sound() if self._accelerator.is_main_process else None])
+        if checkpoint is None:
             return False
-        tensors, self.history = found
+        tensors, self.history = self._checkpoints.load(checkpoint)
         self._load(_under("weight.", tensors))
         load_optimizer(self._optimizer, _under("optimizer.", tensors))
         for number, hook in enumerate(self._hooks):
             hook.load_state_dict(_under(f"hook.{number}.", tensors))
         self._ctx.log.info("resumed after step %d of %d", self.history.step, self.steps)
         return True
+
+    def _sound(self) -> Path | None:
+        """The last checkpoint; where it was damaged all are removed, and training starts again."""
+        checkpoint = self._checkpoints.last()
+        if checkpoint is None:
+            return None
+        damaged = self._checkpoints.damage(checkpoint, with_best=self._stage.keep == "best")
+        if damaged is None:
+            return checkpoint
+        self._ctx.log.warning("%s was damaged: training starts again", checkpoint.with_name(damaged))
+        self._ctx.record("checkpoint_damaged", damaged)
+        self._checkpoints.remove()
+        return None
 
     def _load(self, weights: Tensors) -> None:
         with torch.no_grad():

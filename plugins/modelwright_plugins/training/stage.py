@@ -81,8 +81,10 @@ class TrainingStage(Stage):
         return self
 
     def check(self, spec: ModelSpec) -> None:
-        """The file for accelerate reads."""
-        self.processes_here()
+        """The file for accelerate reads, and its processes can share a batch."""
+        if self.accelerate_config is not None:
+            processes, _ = self._launched()
+            self._require_shares(processes, "parameter batch_size")
 
     @property
     def accelerate_file(self) -> Path:
@@ -91,22 +93,30 @@ class TrainingStage(Stage):
         return Path(self.accelerate_config).expanduser()
 
     def processes_here(self) -> int:
-        """Processes on this machine, those that accelerate starts too.
-
-        Raises RecipeError where its configuration does not say how many.
-        """
+        """Processes on this machine, those that accelerate starts too. Raises RecipeError as `check` does."""
         if self.accelerate_config is None:
             return self.processes
+        processes, machines = self._launched()
+        return max(1, processes // machines)
+
+    def _launched(self) -> tuple[int, int]:
+        """Processes in all, and machines, that accelerate's configuration names; 1 where it does not."""
         try:
             found = yaml.safe_load(self.accelerate_file.read_text(encoding="utf-8")) or {}
-            return max(1, int(found.get("num_processes") or 1) // int(found.get("num_machines") or 1))
-        except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-            reason = f" {error.strerror}:" if isinstance(error, OSError) else ""
-            raise RecipeError(
-                f"No number of processes is read from{reason} {self.accelerate_config}.",
-                where="parameter accelerate_config",
-                accepted="a file that `accelerate config` wrote",
-            ) from error
+            processes, machines = (int(found.get(key) or 1) for key in ("num_processes", "num_machines"))
+        except OSError as error:
+            reason = f"{self.accelerate_config} cannot be read: {error.strerror}."
+        except (yaml.YAMLError, AttributeError, TypeError, ValueError, ArithmeticError):
+            reason = f"{self.accelerate_config} is no configuration of accelerate."
+        else:
+            if processes > 0 < machines:
+                return processes, machines
+            reason = f"{self.accelerate_config} names {processes} processes on {machines} machines."
+        raise RecipeError(
+            reason,
+            where="parameter accelerate_config",
+            accepted="a file that `accelerate config` wrote",
+        )
 
     @abstractmethod
     def objective(self, model: Model, ctx: TrainingContext) -> tuple[Objective, Examples]:
@@ -179,7 +189,7 @@ class TrainingStage(Stage):
         from modelwright_plugins.training.result import save_result
 
         accelerator = accelerator_of(self.precision, ctx.target)
-        self._require_shares(accelerator.num_processes, ctx)
+        self._require_shares(accelerator.num_processes, ctx.where("batch_size"))
         torch.set_num_threads(max(1, ctx.target.thread_count // self.processes_here()))
         torch.manual_seed(ctx.seed)
         objective, examples = self.objective(model, ctx)
@@ -201,13 +211,13 @@ class TrainingStage(Stage):
                 accepted=f"1 to {torch.cuda.device_count()}",
             )
 
-    def _require_shares(self, processes: int, ctx: TrainingContext) -> None:
+    def _require_shares(self, processes: int, where: str) -> None:
         """Raise RecipeError where the processes that accelerate started cannot share a batch evenly."""
         if self.batch_size % (processes * self.accumulate):
             raise RecipeError(
                 f"batch_size {self.batch_size} is no multiple of processes x accumulate, {processes} x "
                 f"{self.accumulate}.",
-                where=ctx.where("batch_size"),
+                where=where,
                 accepted=f"a multiple of {processes * self.accumulate}",
             )
 

@@ -83,7 +83,7 @@ def test_damaged_outputs_are_made_again_or_refused(file: str, content: bytes, tm
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("mine")
     outputs = TeacherOutputs(tmp_path / "kept", {"teacher": "a"}, EXAMPLES, "stages.distill.offline")
-    with pytest.raises(RecipeError, match="cannot be kept: File exists"):
+    with pytest.raises(RecipeError, match="Cannot keep the teacher's outputs: File exists"):
         outputs.make(lambda: pytest.fail("no teacher is needed"), FolderContext(tmp_path / "run"))
     assert (tmp_path / "kept").read_text() == "mine"
 

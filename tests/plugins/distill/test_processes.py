@@ -24,6 +24,7 @@ def test_two_processes_train_the_model_that_one_does(tiny_checkpoint: Model, tmp
         context(tmp_path / "shared", tiny_checkpoint),
     )
     one = alone.apply(stage(), tiny_checkpoint)
+    (shared.checkpoint_dir / "step-0000001").mkdir()  # damaged: both start again
     two = shared.apply(stage(processes=2), tiny_checkpoint)
     assert furthest(one, two) < 1e-3
     untrained = context(tmp_path / "untrained", tiny_checkpoint).apply(

@@ -61,6 +61,7 @@ def test_training_starts_again_where_its_checkpoint_was_damaged(
     again = context(tmp_path / "again", unbroken.checkpoint_dir)
     assert again.apply(stage, tiny_causal).digest == expected.digest
     assert again.steps[0][0] == 1
+    assert again.records["checkpoint_damaged"] == ("best-0000004" if damaged == "best" else checkpoint.name)
 
 
 def test_it_learns_and_says_how_far_it_is(tiny_causal: Model, tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_a_file_for_accelerate_has_to_be_there_and_to_say_how_many(
     tiny_causal: Model, tmp_path: Path
 ) -> None:
     stage = NextToken(accelerate_config=str(tmp_path / "missing.yaml"))
-    with pytest.raises(RecipeError, match=r"There is no file .*missing\.yaml"):
+    with pytest.raises(RecipeError, match=r"missing\.yaml cannot be read: No such file"):
         stage.check(tiny_causal.spec)
     with pytest.raises(ValueError, match="leave out processes"):
         NextToken(accelerate_config="accelerate.yaml", processes=2)
