@@ -37,6 +37,10 @@ class PlainWatcher(Listener):
         """Another run has it."""
         say(f"  {name}: another run is making this step; waiting for it")
 
+    def release_waiting(self) -> None:
+        """Another run is releasing."""
+        say("  another run is releasing a version; waiting for it")
+
     def step_finished(self, step: StepResult) -> None:
         """Its time and memory."""
         if step.cached:

@@ -20,6 +20,9 @@ class Listener:
     def step_waiting(self, name: str) -> None:
         """Another run is making this very step; it is waited for."""
 
+    def release_waiting(self) -> None:
+        """Another run is releasing a version of this name; it is waited for."""
+
     def step_progress(self, name: str, done: int, total: int, what: str) -> None:
         """A step is so far."""
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock
-
 from modelwright.api.model import Model
 from modelwright.api.publisher import Published
 from modelwright.artifact.artifact import Artifact
@@ -23,6 +21,7 @@ from modelwright.planning.plan import Plan
 from modelwright.report.model import Report, Verdict
 from modelwright.report.write import write_report
 from modelwright.store.atomic import disk_errors
+from modelwright.store.waiting_lock import waiting_lock
 from modelwright.validation.gates import judge
 from modelwright.validation.samples import Samples, record_samples
 
@@ -92,18 +91,17 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
     if not all(gate.passed for gate in draft.gates):
         draft.verdict = "rejected"
         return None
-    # Another run may have released the very same since this one began.
-    with disk_errors(plan.workspace.artifacts, "publish the artifact"), FileLock(folder.parent / ".lock"):
+    with waiting_lock(folder.parents[1] / ".release.lock", listener.release_waiting):
         return _release(plan, draft, candidate, samples)
 
 
 def _release(plan: Plan, draft: ReportDraft, candidate: Model, samples: Samples) -> Published:
-    """The next version, or the latest where that is the very same."""
-    draft.verdict = "released"
+    """The next version, or the latest where that is the same: another run may have released it by now."""
     latest = _latest(plan)
     if latest and draft.equals(latest.path):
         draft.verdict, draft.version = "unchanged", latest.version
         return latest
+    draft.verdict = "released"
     release = Release(
         report=draft.report(),
         model=candidate,
@@ -114,7 +112,8 @@ def _release(plan: Plan, draft: ReportDraft, candidate: Model, samples: Samples)
         started=draft.started,
         fingerprint=fingerprint(),
     )
-    published = plan.recipe.publisher.publish(plan.workspace.artifacts, plan.recipe.name, release.write)
+    with disk_errors(plan.workspace.artifacts, "publish the artifact"):
+        published = plan.recipe.publisher.publish(plan.workspace.artifacts, plan.recipe.name, release.write)
     draft.version = published.version
     return published
 

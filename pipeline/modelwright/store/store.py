@@ -17,6 +17,7 @@ from modelwright.api.model import Model
 from modelwright.digest import FileEntry, digest_entries, list_folder
 from modelwright.errors import RecipeError
 from modelwright.store.atomic import disk_errors, move_folder, new_folder, remove_folder, seal, write_file
+from modelwright.store.waiting_lock import waiting_lock
 
 STEP_FILE = "step.json"
 LOG_FILE = "log.txt"
@@ -90,17 +91,8 @@ class Store:
     @contextmanager
     def lock(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold the lock of a key; `on_wait` is called when another run holds it and we have to wait."""
-        lock = FileLock(self.root / "locks" / f"{key}.lock")
-        with disk_errors(self.root, "lock the store"):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                on_wait()
-                lock.acquire()
-        try:
+        with waiting_lock(self.root / "locks" / f"{key}.lock", on_wait):
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def workspace(self, key: str) -> Iterator[Path]:
