@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 class Component(BaseModel):
     """A registered thing that a recipe refers to by name; the class is the schema of its parameters.
 
-    Parameters are pydantic fields; unknown keys are refused and instances are immutable. Subclasses name
-    themselves in the class statement::
+    Parameters are pydantic fields; unknown keys, infinity and NaN are refused, instances immutable.
+    Subclasses name themselves in the class statement::
 
         class Retrieval(Metric, name="retrieval", requires=("onnxruntime",)): ...
 

@@ -18,13 +18,18 @@ ORIGINAL = "original"
 
 
 class Footprint(BaseModel):
-    """What a step is predicted to need: peak memory of its process and disk for its result, in bytes."""
+    """What a step is predicted to need: peak memory of its process and disk for its result, in bytes.
+
+    `sizes_known` is false where the shapes of the result's weights show only when the step has run: `result`
+    is a guess then, and later steps are not judged by it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     memory_bytes: int
     disk_bytes: int
     result: ModelSize
+    sizes_known: bool = True
 
 
 class Stage(Component):
@@ -129,7 +134,8 @@ class Stage(Component):
     def check_size(self, size: ModelSize) -> None:
         """Raise RecipeError when this stage cannot take a model of these parts; `where` as in `check`.
 
-        Runs in the plan. `size` is that of the model that comes in, as the steps before predict it.
+        Runs in the plan, unless a step before cannot say its sizes. `size` is that of the model that comes
+        in, as those steps predict it.
         """
 
     def footprint(self, size: ModelSize) -> Footprint:

@@ -140,7 +140,9 @@ def _order(name: str, stage: Stage, left: str | None) -> str | None:
     """What to do about a format that the step `left` has left behind."""
     if left is None:
         return None
-    return f"put '{name}' before '{left}'" if stage.gives == stage.takes else f"remove '{name}' or '{left}'"
+    if stage.gives == stage.takes:
+        return f"put '{name}' before '{left}'"
+    return f"remove '{name}', or '{left}' and what needs it"
 
 
 def _bridge(registry: Registry, have: str, want: str) -> str | None:

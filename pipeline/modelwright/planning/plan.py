@@ -68,11 +68,12 @@ class Plan:
         return sum(step.footprint.disk_bytes for step in self.steps if step.sealed is None)
 
     def unread(self) -> list[Model]:
-        """The input and further models that steps to run are the first to read."""
+        """The input, unless a step in the store has read it, and further models that steps will read."""
         steps = [step for step in self.steps if step.sealed is None]
         further = {name for step in steps for name in step.stage.model_names().values()} - {ORIGINAL}
-        first = [self.source] if self.steps[0].sealed is None else []
-        return [*first, *(self.models[name] for name in sorted(further))]
+        models = [self.source] if self.steps[0].sealed is None else []
+        models += [self.models[name] for name in sorted(further)]
+        return [*{model.path: model for model in models}.values()]
 
     def check_inputs_unchanged(self) -> None:
         """Raise RecipeError when the input model or the data are not those the plan was made from.
@@ -147,10 +148,13 @@ def _changed(what: str, where: object) -> RecipeError:
 
 def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
     footprints = {}
+    known = True
     for name, stage in recipe.stages.items():
         with parameters_placed(recipe, name):
-            stage.check_size(size)
+            if known:
+                stage.check_size(size)
             footprints[name] = stage.footprint(size)
+        known = known and footprints[name].sizes_known
         # What a model is built of stays what it was, unless a stage says otherwise.
         kept = {"anatomy": footprints[name].result.anatomy or size.anatomy}
         size = footprints[name].result.model_copy(update=kept)

@@ -12,6 +12,7 @@ from modelwright.recipe.recipe import RecipeOutline
 from modelwright.registry import Registry
 
 DEFAULT_FORMAT = "torch"
+ACCEPTED = "a folder, pkg://package/folder, or the id of a hub repository (owner/name)"
 
 
 def find_source(registry: Registry, recipe: RecipeOutline) -> tuple[Path, ModelSpec, ModelSpec]:
@@ -72,7 +73,7 @@ def local_folder(text: str, where: str) -> Path | None:
     if text.startswith("pkg://"):
         return _package_folder(text, where)
     if not text:
-        raise RecipeError("The model's path is empty.", where=where, accepted="a folder; . is this one")
+        raise RecipeError("The model has no name.", where=where, accepted=ACCEPTED)
     path = Path(text).expanduser()
     if path.is_dir():
         return path.absolute()
@@ -93,7 +94,7 @@ def local_folder(text: str, where: str) -> Path | None:
     raise RecipeError(
         f"There is no model at '{text}'.",
         where=where,
-        accepted="a folder, pkg://package/folder, or the id of a hub repository (owner/name)",
+        accepted=ACCEPTED,
         hint=did_you_mean(path.name, siblings) or f"looked in {parent.absolute()}",
     )
 

@@ -10,7 +10,7 @@ from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.errors import RecipeError
 from modelwright_plugins.distill.layer_pairs import Pairs, require_pairs
 from modelwright_plugins.distill.layers import choose_layers
-from modelwright_plugins.distill.stage import Distillation
+from modelwright_plugins.distill.stage import INCOMING, Distillation
 from modelwright_plugins.distill.texts import task_examples
 from modelwright_plugins.training.context import TrainingContext
 from modelwright_plugins.training.example import Examples
@@ -77,13 +77,15 @@ class DistillHidden(
             )
 
     def check_size(self, size: ModelSize) -> None:
-        """The student has the layers of the pairs."""
+        """Student and teacher have the layers of the pairs, as far as their depth is known."""
         super().check_size(size)
-        depth = size.anatomy.shape.layers if size.anatomy is not None else None
-        if self.pairs is not None and depth:
+        whole = size.anatomy.shape.layers if size.anatomy is not None else None
+        if self.pairs is not None and whole:
+            depth = whole
             if self.layers is not None:
                 depth = len(choose_layers(self.layers, depth, "parameter layers"))
-            require_pairs(self.pairs, depth, None, "parameter pairs")
+            teacher = whole if self.teacher == INCOMING else None
+            require_pairs(self.pairs, depth, teacher, "parameter pairs")
 
     def matches_logits(self) -> bool:
         """Where they have a weight."""

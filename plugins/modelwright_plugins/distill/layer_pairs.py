@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import StrictInt
+
 from modelwright.errors import RecipeError
 
-Pairs = tuple[tuple[int, int], ...]
+Pairs = tuple[tuple[StrictInt, StrictInt], ...]
 
 
 def uniform_pairs(student: int, teacher: int) -> Pairs:
@@ -22,8 +24,9 @@ def uniform_pairs(student: int, teacher: int) -> Pairs:
 def require_pairs(pairs: Pairs, student: int, teacher: int | None, where: str) -> None:
     """Raise RecipeError for a layer that student or teacher does not have; None: its depth is not known."""
     for ours, theirs in pairs:
-        if not (0 <= ours <= student and 0 <= theirs <= (theirs if teacher is None else teacher)):
-            last = "its last" if teacher is None else teacher
+        beyond = teacher is not None and theirs > teacher
+        if beyond or theirs < 0 or not 0 <= ours <= student:
+            last = "the teacher's last layer" if teacher is None else teacher
             raise RecipeError(
                 f"The pair [{ours}, {theirs}] names a layer that is not there.",
                 where=where,

@@ -11,7 +11,6 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import ModelSize
 from modelwright.api.stage import Stage
 from modelwright_plugins.anatomy.block_layers import BlockLayer, block_layers
-from modelwright_plugins.blockwise.name_patterns import matches
 from modelwright_plugins.prune.pattern import Pattern, numbers, require_whole_groups
 from modelwright_plugins.prune.sparsity import with_sparsity
 
@@ -64,9 +63,7 @@ class SparsityTarget(Stage):
     def layers_of(self, size: ModelSize) -> Iterator[BlockLayer]:
         """The layers of the blocks that the patterns of names leave, as far as they are known."""
         for layer in block_layers(size):
-            if (not self.include or matches(layer.name, self.include)) and not matches(
-                layer.name, self.exclude
-            ):
+            if (not self.include or layer.matches(self.include)) and not layer.matches(self.exclude):
                 yield layer
 
     def matrices(

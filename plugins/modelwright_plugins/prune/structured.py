@@ -178,7 +178,9 @@ class PruneStructured(
         found = structured_footprint(size, result, self._batch_tokens(size), gradients=gradients)
         # Each size that is measured lies on the disk meanwhile.
         tried = size.weight_bytes if self.latency is not None else 0
-        return found.model_copy(update={"disk_bytes": found.disk_bytes + tried})
+        return found.model_copy(
+            update={"disk_bytes": found.disk_bytes + tried, "sizes_known": self.latency is None}
+        )
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Measure what matters, cut, save."""

@@ -13,7 +13,6 @@ from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint
 from modelwright.errors import RecipeError
 from modelwright_plugins.anatomy.block_layers import block_layers
-from modelwright_plugins.blockwise.name_patterns import matches
 from modelwright_plugins.prune.sparsity import SPARSE
 from modelwright_plugins.text.calibration_fields import CalibrationFields
 
@@ -87,12 +86,12 @@ class QuantizeGPTQ(
     def check_size(self, size: ModelSize) -> None:
         """A row of each layer is a whole number of groups."""
         for layer in block_layers(size):
-            if not matches(layer.name, self.skip):
+            if not layer.matches(self.skip):
                 self._require_groups(layer.name, layer.inputs, "parameter group_size")
 
     def footprint(self, size: ModelSize) -> Footprint:
         """What the walk needs, and the result beside it."""
-        from modelwright_plugins.blockwise.footprint import blockwise_footprint
+        from modelwright_plugins.blockwise.footprint import LIBRARIES, blockwise_footprint
 
         linear = size.anatomy.groups["linear"] if size.anatomy else size.parameters
         scale = 16 * (1 if self.symmetric else 1 + self.bits / 16) / (self.group_size or 512)
@@ -100,7 +99,7 @@ class QuantizeGPTQ(
         tokens = self.calibration_tokens(size) if self.method == "gptq" else 0
         walked = blockwise_footprint(size, tokens, "hessian" if tokens else "energy")
         return Footprint(
-            memory_bytes=walked.memory_bytes,
+            memory_bytes=max(walked.memory_bytes, LIBRARIES + size.weight_bytes + stored),
             disk_bytes=2 * stored + 2 * MIB,
             result=ModelSize(parameters=size.parameters, weight_bytes=stored),
         )

@@ -92,7 +92,7 @@ def test_a_teacher_whose_weights_are_not_numbers_is_refused(tmp_path: Path) -> N
 
 
 def test_a_teacher_without_a_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="The model's path is empty") as caught:
+    with pytest.raises(RecipeError, match="The model has no name") as caught:
         key(tmp_path, "")
     assert str(caught.value.where).startswith("key stages.distill.teacher")
 

@@ -209,7 +209,7 @@ def test_nothing_that_trains_or_exports_can_follow(tiny_causal: Model, tmp_path:
         RecipeError, match="takes torch, and the step 'quantize' gives compressed_tensors"
     ) as late:
         modelwright.plan(recipe, artifacts=tmp_path)
-    assert late.value.hint == "remove 'export' or 'quantize'"
+    assert late.value.hint == "remove 'export', or 'quantize' and what needs it"
 
 
 class TestConformance(StageConformance):
