@@ -64,7 +64,9 @@ def test_rounding_to_nearest_gives_the_same_codes(reference_lm: Model, tmp_path:
     fields = {"bits": 4, "group_size": 32, "method": "rtn"}
     expected, found = (tensors(made) for made, _ in on_both("quantize.gptq", fields, reference_lm, tmp_path))
     for key, tensor in expected.items():
-        assert float((tensor == found[key]).float().mean()) > 0.999, key
+        # Sums of another order: a scale may differ in its last bits, and a weight between two codes with it.
+        same = torch.isclose(tensor.float(), found[key].float(), rtol=1e-4)
+        assert float(same.float().mean()) > 0.999, key
 
 
 @pytest.mark.parametrize("name", CUT)
