@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --out benchmarks/results
 
-Each table is measured in turn; one that fails says so in the results and leaves the others standing.
+Each table is measured in turn and has files of its own; one that fails says so there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TABLES = ("attention", "encoder", "decoder")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and write `gpu.json` and `gpu.md`; 4 where there is no GPU."""
+    """Measure and write `gpu-TABLE.json` and `gpu-TABLE.md`; 4 where there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--table", action="append", choices=TABLES, help="default: all of them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
@@ -39,26 +39,27 @@ def main(argv: list[str] | None = None) -> int:
             "encoder": lambda: encoder.measure(Path(work)),
             "decoder": decoder.measure,
         }
-        tables_asked = [part for name in arguments.table or () for part in ("--table", name)]
-        document: dict[str, Any] = {
-            **heading("gpu", tables_asked),
-            "device": timing.device(),
-            "roof": roof.measure(),
-        }
+        failed = False
         for name in arguments.table or TABLES:
             rows: list[dict[str, Any]] = []
-            document[name] = {"rows": rows, "failed": None}
+            document: dict[str, Any] = {
+                **heading("gpu", ["--table", name]),
+                "device": timing.device(),
+                "roof": roof.measure(),
+                "table": name,
+                "rows": rows,
+                "failed": None,
+            }
             try:
                 for row in tables[name]():
                     print(name, row, flush=True)
                     rows.append(row)
-                    write(document, page(document), arguments.out, "gpu")
+                    write(document, page(document), arguments.out, f"gpu-{name}")
             except Exception:  # shown in the results; the time on a GPU is not lost for the other tables
-                document[name]["failed"] = traceback.format_exc()
-                print(document[name]["failed"])
-            write(document, page(document), arguments.out, "gpu")
-    print(page(document))
-    return int(any(document[name]["failed"] for name in arguments.table or TABLES))
+                document["failed"] = traceback.format_exc()
+                failed = True
+            print(write(document, page(document), arguments.out, f"gpu-{name}"))
+    return int(failed)
 
 
 if __name__ == "__main__":

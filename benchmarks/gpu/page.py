@@ -1,9 +1,9 @@
-"""What a GPU gave, as Markdown."""
+"""What a GPU gave, as Markdown: a page for each table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.compression.table import grid
 from benchmarks.models.shape import costs
@@ -11,11 +11,22 @@ from benchmarks.models.shape import costs
 MISSING = "–"
 
 
+class Section(NamedTuple):
+    """A table under its title, with what it shows in words."""
+
+    title: str
+    text: str
+    header: list[str]
+    cells: list[list[str]]
+
+
 def page(document: dict[str, Any]) -> str:
-    """The whole page; tables that were not measured are left out."""
+    """The page of one table."""
     roof, device = document["roof"], document["device"]
+    tables = {"attention": _attention, "encoder": _encoder, "decoder": _decoder}
+    title, text, header, cells = tables[document["table"]](document["rows"], roof)
     lines = [
-        "# On one GPU",
+        f"# {title}",
         "",
         f"{document['date']} · {device['name']}, driver {device['driver_version']}, torch "
         f"{device['torch']} · `{document['command']}`",
@@ -23,17 +34,17 @@ def page(document: dict[str, Any]) -> str:
         f"A bf16 product of two 8,192 x 8,192 matrices runs at {roof['flops'] / 1e12:.0f} TFLOP/s, a copy "
         f"moves {roof['bytes'] / 1e12:.2f} TB/s: the roof that shares are of. Times are medians of rounds in "
         "which contenders take turns, by CUDA events.",
+        "",
+        text,
+        "",
+        *grid(header, cells),
     ]
-    for name, shown in (("attention", _attention), ("encoder", _encoder), ("decoder", _decoder)):
-        if name not in document:
-            continue
-        lines += ["", *shown(document[name]["rows"], roof)]
-        if document[name]["failed"]:
-            lines += ["", f"Not finished: `{document[name]['failed'].strip().splitlines()[-1]}`"]
+    if document["failed"]:
+        lines += ["", f"Not finished: `{document['failed'].strip().splitlines()[-1]}`"]
     return "\n".join(lines) + "\n"
 
 
-def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
+def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = list(dict.fromkeys(name for row in rows for name in row["bytes"]))
     cells = [
         [
@@ -44,7 +55,7 @@ def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[s
         for row in rows
     ]
     header = ["tokens", *(f"{name}, ms" for name in names), *(f"{name}, MiB" for name in names)]
-    return _section(
+    return Section(
         "Attention over long prompts",
         "Causal, one text, 32 heads of 64, bf16: milliseconds (share of the roof's rate), and what is "
         "allocated beyond queries, keys and values. Memory of eager attention grows with the square of the "
@@ -54,7 +65,7 @@ def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[s
     )
 
 
-def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
+def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
     cells = [
         [
@@ -64,7 +75,7 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
         ]
         for row in rows
     ]
-    return _section(
+    return Section(
         "MiniLM in float16",
         "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
         "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), and the least "
@@ -74,7 +85,7 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
     )
 
 
-def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str]:
+def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     prompts = list(dict.fromkeys(name for row in rows for name in row["prompt_ms"]))
     steps = list(dict.fromkeys(name for row in rows for name in row["token_ms"]))
     cells = []
@@ -91,17 +102,13 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> list[str
         )
     header = ["shape", "batch x prompt", *(f"prompt, {name}" for name in prompts)]
     header += [*(f"MiB, {name}" for name in steps), *(f"token, {name}" for name in steps)]
-    return _section(
+    return Section(
         "Llamas in bfloat16",
         "Milliseconds to read a prompt (share of the roof's rate), what that allocates, and milliseconds of "
         "one more token (share of the roof's bandwidth that reading the weights once takes).",
         header,
         cells,
     )
-
-
-def _section(title: str, text: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    return [f"## {title}", "", text, "", *grid(header, cells)]
 
 
 def _timed(found: dict[str, float] | None, amount: float, rate: float) -> str:
