@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Target(BaseModel):
-    """Device, threads and ONNX Runtime execution provider.
+    """Device, threads, ONNX Runtime execution provider, and which TensorRT.
 
     `threads` pins the intra-op threads of every runtime; null means all CPUs this process may use.
+    `compute_capabilities` are those of GPUs that engines are built for where none is here, such as 8.9.
+    Where `runs` is false, what is made for the target cannot run here: nothing is measured but files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,6 +21,9 @@ class Target(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = Field(None, ge=1, le=1024)
     provider: str = Field("CPUExecutionProvider", pattern=r"^[A-Za-z]+ExecutionProvider$")
+    runs: bool = True
+    tensorrt: Literal["tensorrt", "tensorrt_rtx"] | None = None
+    compute_capabilities: tuple[Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")], ...] = ()
 
     def resolved(self) -> Target:
         """The same target with `threads` filled in for this machine."""

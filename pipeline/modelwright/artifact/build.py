@@ -25,14 +25,14 @@ from modelwright.validation.samples import Samples
 
 @dataclass(frozen=True)
 class Release:
-    """All that goes into an artifact but its version."""
+    """All that goes into an artifact but its version; without `samples` where the model was not run."""
 
     report: Report
     model: Model
     source: Model
     source_name: str
     recipe: dict[str, Any]
-    samples: Samples
+    samples: Samples | None
     started: str
     fingerprint: str
 
@@ -56,7 +56,8 @@ class Release:
         (folder / "README.md").write_text(render_card(report), encoding="utf-8")
         text = yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True)
         (folder / "recipe.yaml").write_text(text, encoding="utf-8")
-        (folder / SAMPLES_FILE).write_text(self.samples.model_dump_json() + "\n", encoding="utf-8")
+        if self.samples is not None:
+            (folder / SAMPLES_FILE).write_text(self.samples.model_dump_json() + "\n", encoding="utf-8")
         draft = self._manifest(folder, version)
         statement = provenance(draft, self.recipe, self.started, report.created)
         (folder / "provenance.json").write_text(json.dumps(statement, indent=2) + "\n", encoding="utf-8")

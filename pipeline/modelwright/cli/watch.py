@@ -62,7 +62,7 @@ class PlainWatcher(Listener):
         """Every gate with what was measured."""
         say("gates:")
         for gate in gates:
-            verdict = "PASS" if gate.passed else "FAIL"
+            verdict = "PASS" if gate.passed else "NONE" if gate.excused else "FAIL"
             say(f"  {verdict}  {gate.name}: {gate.asked}; {quantity(gate.measured, gate.unit)}")
             if gate.measured is None or not gate.passed:
                 say(f"        {gate.reason}")

@@ -22,10 +22,10 @@ from modelwright.report.model import Report, Verdict
 from modelwright.report.write import write_report
 from modelwright.store.atomic import disk_errors
 from modelwright.store.waiting_lock import waiting_lock
-from modelwright.validation.gates import judge
+from modelwright.validation.gates import excuse_unmeasured, judge
 from modelwright.validation.samples import Samples, record_samples
 
-EXIT_CODES: dict[Verdict, int] = {"released": 0, "unchanged": 0, "rejected": 1, "failed": 3}
+EXIT_CODES: dict[Verdict, int] = {"released": 0, "built": 0, "unchanged": 0, "rejected": 1, "failed": 3}
 
 
 @dataclass(frozen=True)
@@ -84,24 +84,28 @@ def _run(plan: Plan, draft: ReportDraft, folder: Path, bench: bool, listener: Li
         return _stand_by_evidence(draft, _latest(plan))
     with draft.timed("validation"):
         draft.validation = validate(plan, runner.models, folder / "logs", listener)
-        samples = record_samples(candidate, plan.target, folder / "logs" / "validation" / "samples.txt")
+        samples = None
+        if plan.target.runs:
+            samples = record_samples(candidate, plan.target, folder / "logs" / "validation" / "samples.txt")
     plan.check_inputs_unchanged()
     draft.gates = judge(plan.recipe.gates, draft.validation.values)
+    if not plan.target.runs and plan.recipe.text.validate_.allow_unmeasured:
+        draft.gates = excuse_unmeasured(draft.gates)
     listener.judged(draft.gates)
-    if not all(gate.passed for gate in draft.gates):
+    if not all(gate.passed or gate.excused for gate in draft.gates):
         draft.verdict = "rejected"
         return None
     with waiting_lock(folder.parents[1] / ".release.lock", listener.release_waiting):
         return _release(plan, draft, candidate, samples)
 
 
-def _release(plan: Plan, draft: ReportDraft, candidate: Model, samples: Samples) -> Published:
+def _release(plan: Plan, draft: ReportDraft, candidate: Model, samples: Samples | None) -> Published:
     """The next version, or the latest where that is the same: another run may have released it by now."""
     latest = _latest(plan)
     if latest and draft.equals(latest.path):
         draft.verdict, draft.version = "unchanged", latest.version
         return latest
-    draft.verdict = "released"
+    draft.verdict = "released" if plan.target.runs else "built"
     release = Release(
         report=draft.report(),
         model=candidate,

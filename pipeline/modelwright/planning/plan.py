@@ -108,6 +108,7 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)
     check_gate_places(recipe, spec)
+    _check_unmeasured(recipe, target)
     workspace.check()
     recipe.publisher.check(workspace.artifacts, recipe.name)
     format_ = registry.formats[spec.format]()
@@ -159,6 +160,16 @@ def _footprints(recipe: Recipe, size: ModelSize) -> dict[str, Footprint]:
         kept = {"anatomy": footprints[name].result.anatomy or size.anatomy}
         size = footprints[name].result.model_copy(update=kept)
     return footprints
+
+
+def _check_unmeasured(recipe: Recipe, target: Target) -> None:
+    """Raise RecipeError where gates that were not measured would be let pass although the model runs here."""
+    if recipe.text.validate_.allow_unmeasured and target.runs:
+        raise RecipeError(
+            "Gates are left unmeasured only for a target that runs nothing here.",
+            where=recipe.origin.of("validate.allow_unmeasured"),
+            accepted="false, or a target whose runs is false, such as target=rtx-build",
+        )
 
 
 def _check_room(plan: Plan) -> None:

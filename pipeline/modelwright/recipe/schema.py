@@ -145,10 +145,14 @@ class Gate(Strict):
 
 
 class Validation(Strict):
-    """What is measured, and which figures gate the release."""
+    """What is measured, and which figures gate the release.
+
+    With `allow_unmeasured` gates that need the model to run do not close for a target that runs nothing here.
+    """
 
     metrics: dict[str, dict[str, JsonValue]] = {}
     gates: dict[Name, Gate] = {}
+    allow_unmeasured: bool = False
 
 
 class RecipeText(Strict):

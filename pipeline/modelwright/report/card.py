@@ -131,7 +131,7 @@ def _gates(report: Report) -> str:
     rows = [
         (
             plain(gate.name),
-            "passed" if gate.passed else "**failed**",
+            "passed" if gate.passed else "not measured" if gate.excused else "**failed**",
             plain(gate.asked),
             units.quantity(gate.measured, gate.unit, binary=figures.is_memory(gate.metric)),
         )

@@ -14,12 +14,14 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def render_junit(report: Report) -> str:
-    """JUnit XML: a failed gate is a `failure`, a failed run an `error` in a test case `run`.
+    """JUnit XML: a failed gate is a `failure`, one that was not measured and does not close is `skipped`, a
+    failed run is an `error` in a test case `run`.
 
     A run without gates has the test case `run` alone, since CI systems take an empty suite for a mistake.
     """
     name = f"modelwright.{report.name}"
-    failures = sum(not gate.passed for gate in report.gates)
+    skipped = sum(gate.excused for gate in report.gates)
+    failures = sum(not gate.passed for gate in report.gates) - skipped
     failed = report.verdict == "failed"
     tests = len(report.gates) + (1 if failed or not report.gates else 0)
     totals = {
@@ -30,7 +32,7 @@ def render_junit(report: Report) -> str:
         "time": f"{report.time.total:.3f}",
     }
     root = _element(None, "testsuites", totals)
-    suite = _element(root, "testsuite", {**totals, "timestamp": report.created, "skipped": "0"})
+    suite = _element(root, "testsuite", {**totals, "timestamp": report.created, "skipped": str(skipped)})
     properties = _element(suite, "properties", {})
     for key, value in (
         ("run_id", report.run_id),
@@ -52,6 +54,9 @@ def render_junit(report: Report) -> str:
 
 def _gate(case: ElementTree.Element, gate: GateResult) -> None:
     if gate.passed:
+        return
+    if gate.excused:
+        _element(case, "skipped", {"message": gate.reason})
         return
     measured = "nothing"
     if gate.measured is not None:

@@ -86,7 +86,7 @@ def _gates(report: Report) -> str:
     rows = [
         (
             plain(gate.name),
-            "✅ passed" if gate.passed else "❌ **failed**",
+            "✅ passed" if gate.passed else "not measured" if gate.excused else "❌ **failed**",
             plain(" ".join(filter(None, (gate.metric, figures.conditions(gate.at))))),
             plain(figures.asked(gate)),
             units.quantity(gate.measured, gate.unit, binary=figures.is_memory(gate.metric)),

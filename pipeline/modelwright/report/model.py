@@ -10,7 +10,7 @@ from modelwright.api.metric import Value
 from modelwright.api.model import ModelSpec
 
 SCHEMA_VERSION = 1
-Verdict = Literal["released", "unchanged", "rejected", "failed"]
+Verdict = Literal["released", "built", "unchanged", "rejected", "failed"]
 
 
 class Part(BaseModel):
@@ -23,7 +23,8 @@ class GateResult(Part):
     """One gate: what it asked, what was measured, whether it holds.
 
     `asked` is the condition in words; `measured` is the figure it was judged by, the pessimistic end of its
-    interval (None when it was not measured, which fails); `reason` is one sentence.
+    interval (None when it was not measured, which fails); `reason` is one sentence. `excused` marks one that
+    was not measured and does not close: the target runs nothing, and the recipe allows it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class GateResult(Part):
     measured: float | None
     unit: str = ""
     passed: bool
+    excused: bool = False
     reason: str
 
 
@@ -111,8 +113,9 @@ class TimeSpent(Part):
 class Report(Part):
     """A run, from what came in to the verdict.
 
-    `verdict` is `released` (a new version), `unchanged` (equal to the latest version, which stands),
-    `rejected` (a gate failed) or `failed` (a step or a measurement did). `version` is None unless a version
+    `verdict` is `released` (a new version), `built` (a new version whose model was not run), `unchanged`
+    (equal to the latest version, which stands), `rejected` (a gate failed) or `failed` (a step or a
+    measurement did). `version` is None unless a version
     stands. `values` are the figures of the whole chain, candidate against baseline.
     """
 

@@ -21,26 +21,36 @@ def verdict_words(report: Report) -> Words:
     >>> verdict_words(report).headline
     'Released as version 3'
     """
-    failed = sum(not gate.passed for gate in report.gates)
+    excused = sum(gate.excused for gate in report.gates)
+    failed = sum(not gate.passed for gate in report.gates) - excused
     total = len(report.gates)
     if report.verdict == "failed":
         return Words("Failed", "The run did not finish, and nothing was published.", False)
     if report.verdict == "rejected":
         count = f"{failed} of {total} gates failed" if total > 1 else "the gate failed"
         return Words(f"Rejected: {count}", "Nothing was published.", False)
-    gates = _gates(total)
+    gates = _gates(total, excused)
+    if report.verdict == "built":
+        version = f": version {report.version}" if report.version is not None else ""
+        return Words(
+            f"Built, not run{version}",
+            f"The target runs nothing here. {gates}",
+            False,
+        )
     if report.verdict == "unchanged":
         version = f"version {report.version}" if report.version is not None else "the latest version"
         return Words(
             f"Unchanged: {version} stands",
             f"Model and recipe equal {version}; no new one was made. {gates}",
-            True,
+            not excused,
         )
     version = f" as version {report.version}" if report.version is not None else ""
     return Words(f"Released{version}", gates, True)
 
 
-def _gates(total: int) -> str:
+def _gates(total: int, excused: int) -> str:
     if total == 0:
         return "The recipe asks for no gate."
+    if excused:
+        return f"{excused} of {total} gates were not measured: the model is not validated."
     return "The gate passed." if total == 1 else f"All {total} gates passed."

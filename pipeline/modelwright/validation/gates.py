@@ -10,11 +10,20 @@ from modelwright.report.model import GateResult
 from modelwright.report.units import NARROW, quantity
 
 TIMES = ("s", "ms", "us", "µs")
+NOT_MEASURED = "not measured"
 
 
 def judge(gates: Mapping[str, Gate], values: Sequence[Value]) -> list[GateResult]:
     """The result of each gate, in the order of the recipe; a gate with several conditions is several."""
     return [result for name, gate in gates.items() for result in _judge(name, gate, values)]
+
+
+def excuse_unmeasured(gates: Iterable[GateResult]) -> list[GateResult]:
+    """The gates, those excused of which no figure was measured."""
+    return [
+        gate.model_copy(update={"excused": True}) if gate.reason.startswith(NOT_MEASURED) else gate
+        for gate in gates
+    ]
 
 
 def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResult]:
@@ -38,7 +47,7 @@ def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResul
         if contradiction := _contradiction(condition, found[0]):
             measured, passed, reason = None, False, contradiction
         elif measured is None:
-            reason = "not measured: there is no baseline figure to compare with"
+            reason = f"{NOT_MEASURED}: there is no baseline figure to compare with"
         else:
             reason = _how_judged(found[0])
         yield GateResult(
@@ -111,7 +120,7 @@ def _not_measured(gate: Gate, found: Sequence[Value], values: Sequence[Value]) -
         return f"not judged: {len(found)} figures match ({places}); name one with at: or data:"
     others = sorted({_at(value.at).strip() for value in values if value.name == gate.metric})
     measured = f"; measured {', '.join(others)}" if any(others) else ""
-    return f"not measured{measured}"
+    return f"{NOT_MEASURED}{measured}"
 
 
 def _at(at: Mapping[str, int | str]) -> str:

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     verdict = result.report.verdict
     if verdict == "released":
         say(f"released version {result.report.version}: {result.artifact}")
+    elif verdict == "built":
+        say(f"built, not run: version {result.report.version}, not validated: {result.artifact}")
     elif verdict == "unchanged":
         say(f"unchanged: version {result.report.version} already is this model: {result.artifact}")
     else:
