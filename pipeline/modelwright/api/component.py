@@ -70,7 +70,7 @@ class Component(BaseModel):
 
 
 # Distributions that provide the same module: either satisfies a requirement on the first.
-ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",)}
+ALTERNATIVES = {"onnxruntime": ("onnxruntime-gpu",), "tensorrt": ("tensorrt-rtx",)}
 
 
 def installed_version(distribution: str) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from modelwright.api.component import Component
 from modelwright.api.context import StageContext
 from modelwright.api.model import TASKS, Model, ModelSize, ModelSpec, Task
+from modelwright.api.target import Target
 
 Fidelity = Literal["exact", "approximate", "retrained"]
 MIB = 2**20
@@ -110,12 +111,19 @@ class Stage(Component):
         """The tags of the result of a model with these; for a stage whose parameters decide, overridden."""
         return tuple(sorted({*tags} - {*self.drops} | {*self.adds}))
 
+    def dtype_after(self, dtype: str) -> str:
+        """The type of the result's weights; for a stage that changes it, overridden."""
+        return dtype
+
     def check(self, spec: ModelSpec) -> None:
         """Raise RecipeError when this stage cannot take such a model; `where` may be `parameter NAME`.
 
-        Runs in the plan, where format and tags are those of the steps before; the other fields are still
-        those of the recipe's input.
+        Runs in the plan, where format, tags and dtype are those of the steps before; the other fields are
+        still those of the recipe's input.
         """
+
+    def check_target(self, target: Target) -> None:
+        """Raise RecipeError or MissingError when such a target has not what this stage needs; in the plan."""
 
     def model_names(self) -> Mapping[str, str]:
         """Models to read beside the one that comes in, each by the field that names it.

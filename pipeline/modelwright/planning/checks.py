@@ -48,6 +48,7 @@ def check_joins(
         named = {field: models[named] for field, named in stage.model_names().items()}
         with parameters_placed(recipe, name):
             stage.check(spec)
+            stage.check_target(recipe.text.target)
             stage.check_models(spec, {ORIGINAL: models[ORIGINAL], **named})
         tags = stage.tags_after(spec.tags)
         notes += [
@@ -57,7 +58,8 @@ def check_joins(
         ]
         if stage.gives != stage.takes:
             left[stage.takes] = name
-        spec, before = spec.model_copy(update={"format": stage.gives, "tags": tags}), f"the step '{name}'"
+        after = {"format": stage.gives, "tags": tags, "dtype": stage.dtype_after(spec.dtype)}
+        spec, before = spec.model_copy(update=after), f"the step '{name}'"
     registry.formats.require(spec.format, recipe.origin.of("stages"))
     return notes
 

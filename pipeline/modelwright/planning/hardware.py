@@ -63,12 +63,21 @@ def gpus() -> tuple[str, ...]:
     return tuple(names)
 
 
+# What to install for a target on a machine that has its GPU, and what can be done without one.
+WAYS = {
+    None: ("gpu", "target=cpu runs here"),
+    "tensorrt": ("gpu,tensorrt", "target=rtx-build builds an engine here, for GPUs of workstations"),
+    "tensorrt_rtx": ("gpu,tensorrt-rtx", "target=rtx-build builds an engine here"),
+}
+
+
 def check_target(target: Target, where: str) -> None:
     """Raise MissingError when the target's device is not here."""
     if target.device == "cuda" and not gpus():
+        extra, otherwise = WAYS[target.tensorrt]
         raise MissingError(
             "The target asks for a CUDA device, and this machine has none.",
             where=where,
             accepted="a machine with an NVIDIA GPU and its driver",
-            hint="target=cpu runs here",
+            hint=f"install 'modelwright[{extra}]' on such a machine; {otherwise}",
         )

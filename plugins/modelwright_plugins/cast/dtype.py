@@ -34,6 +34,10 @@ class CastDtype(
 
     dtype: Literal["fp32", "bf16", "fp16"] = Field(description="The type to store the weights in.")
 
+    def dtype_after(self, dtype: str) -> str:
+        """The one asked for."""
+        return NAMES[self.dtype]
+
     def footprint(self, size: ModelSize) -> Footprint:
         """The checkpoint, mapped as it is, and beside it the result, unless that is the same."""
         stored = size.parameters * (4 if self.dtype == "fp32" else 2)

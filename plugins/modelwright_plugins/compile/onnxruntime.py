@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     pass
 
 Variant = Literal["auto", "fused", "packed", "lean", "flat", "standard", "contrib", "extended"]
+# Those that put in operators of ONNX Runtime's own; auto may choose one.
+OWN_OPERATORS = ("auto", "contrib", "extended", "fused")
 BATCH, LENGTH, NEW_TOKENS = 1, 128, 32
 
 
@@ -65,6 +68,11 @@ class CompileOnnxRuntime(
     # An int8 graph rounds differently once operators are fused, by as much as quantizing it did.
     parity: float = Field(0.99, gt=0, le=1, description="Least mean cosine with the input graph for auto.")
     rounds: int = Field(5, ge=3, description="Turns each variant takes in auto.")
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Also `onnxruntime-only`, where ONNX Runtime's own operators may be put in."""
+        own = {"onnxruntime-only"} if self.variant in OWN_OPERATORS else set()
+        return tuple(sorted({*super().tags_after(tags)} | own))
 
     def depends_on_machine(self) -> bool:
         """Only `auto` does."""

@@ -18,7 +18,7 @@ class QuantizeOnnxDynamic(
     fidelity="approximate",
     tasks=("embed", "classify"),
     refuses=("int8", "weight-only"),
-    adds=("int8",),
+    adds=("int8", "dynamic-int8"),
     requires=("onnx", "onnxruntime"),
 ):
     """Store weights in int8 and quantize activations while running.

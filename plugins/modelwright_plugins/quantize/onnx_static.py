@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -81,6 +82,11 @@ class QuantizeOnnxStatic(
     def depends_on_machine(self) -> bool:
         """Where layers are left in float by how they measure here."""
         return self.max_drop is not None or self.exclude_worst > 0
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Also `uint8`, where activations are."""
+        own = {self.activation} & {"uint8"}
+        return tuple(sorted({*super().tags_after(tags)} | own))
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its augmented, quantized and switchable copies; a quarter of the bytes remain."""

@@ -34,7 +34,7 @@ class QuantizeOnnxWeightOnly(
     gives="onnx",
     fidelity="approximate",
     refuses=("int8", "weight-only"),
-    adds=("weight-only",),
+    adds=("weight-only", "onnxruntime-only"),
     requires=("onnx", "onnx-ir", "onnxruntime"),
 ):
     """Store the weights of MatMul and Gemm in 4 or 8 bits, in blocks with a scale each (MatMulNBits).

@@ -38,7 +38,7 @@ def quantized(tiny_onnx: Model, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_weights_shrink_and_embeddings_stay(tiny_onnx: Model, quantized: tuple[Model, FolderContext]) -> None:
     small, large = (Onnx().size(m.path).weight_bytes for m in (quantized[0], tiny_onnx))
     assert small < 0.4 * large
-    assert quantized[0].spec.tags == ("int8",)
+    assert quantized[0].spec.tags == ("int8", "uint8")
     assert 0.99 < cosines(tiny_onnx, quantized[0]).min() < 0.999999
 
 

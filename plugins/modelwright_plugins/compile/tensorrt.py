@@ -1,0 +1,187 @@
+"""Build a TensorRT engine out of an ONNX graph."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.api.target import Target
+from modelwright.errors import RecipeError
+from modelwright.planning.devices import parse_size
+from modelwright_plugins.format.engines import Engine, Engines
+from modelwright_plugins.format.onnx import GRAPH_FILE
+from modelwright_plugins.tensorrt.build import EngineBuilder, Profiles, Settings
+from modelwright_plugins.tensorrt.library import TITLES, Library
+from modelwright_plugins.tensorrt.profile import Profile
+from modelwright_plugins.text.companions import copy_companions
+
+# What TensorRT for RTX does not offer, or only on the GPU that it builds for.
+NOT_FOR_RTX = {
+    "refit": "needs the GPU that it builds for",
+    "strip_weights": "needs the GPU that it builds for",
+    "version_compatible": "is not offered",
+    "hardware_compatible": "is not offered: its engines name several compute capabilities",
+}
+FLAGS = {
+    "refit": "REFIT",
+    "strip_weights": "STRIP_PLAN",
+    "weight_streaming": "WEIGHT_STREAMING",
+    "version_compatible": "VERSION_COMPATIBLE",
+    "sparse_weights": "SPARSE_WEIGHTS",
+}
+DYNAMIC = "its ranges are found while it runs (DynamicQuantizeLinear), which TensorRT's parser does not take"
+CONTRIB = "its operators are ONNX Runtime's own (com.microsoft), which TensorRT's parser does not take"
+UNSIGNED = "uint8 with a zero point is not computed by TensorRT: quantize with activation=int8"
+
+
+class CompileTensorRT(
+    Stage,
+    name="compile.tensorrt",
+    takes="onnx",
+    gives="tensorrt",
+    fidelity="exact",
+    refuses={"dynamic-int8": DYNAMIC, "onnxruntime-only": CONTRIB, "uint8": UNSIGNED},
+    tasks=("embed", "classify"),
+    requires=("onnx", "tensorrt"),
+):
+    """Build an engine for NVIDIA GPUs with TensorRT, or with TensorRT for RTX where the target says so.
+
+    ::
+
+        compile: {use: compile.tensorrt}
+        compile: {use: compile.tensorrt, profiles: [{batch: [1, 1, 1], length: [1, 32, 128]},
+                                                    {batch: [1, 8, 64], length: [1, 128, 512]}]}
+
+    Each profile says [min, opt, max] of every dynamic dimension of the graph, and the engine is fastest at
+    opt; left out, there is one up to 32 texts of the model's longest. Networks are strongly typed: they
+    compute in the types of the graph, so that half precision is a step cast.dtype before the export, and
+    int8 a quantize.onnx_static with activation=int8. ONNX's Attention becomes fused attention; what no fused
+    kernel serves fails the step, unless `decomposable` lets it be computed in parts.
+
+    The result keeps the graph beside the engine, for other machines. TensorRT for RTX builds without a GPU,
+    for the compute capabilities of the target or all that it serves. Raises StageError that names node,
+    operator and reason where the graph cannot be taken, MissingError where the workspace is too small.
+    """
+
+    profiles: tuple[Profile, ...] = Field(
+        (), description="[min, opt, max] of each dynamic dimension; one engine serves several profiles."
+    )
+    optimization_level: int | None = Field(
+        None, ge=0, le=5, description="How long to look for fast kernels; null: as TensorRT chooses (3)."
+    )
+    workspace: str | None = Field(
+        None, description="Most memory of the GPU that kernels may use beside weights, such as 4GiB."
+    )
+    decomposable: bool = Field(False, description="Compute attention in parts where no fused kernel is.")
+    refit: bool = Field(False, description="Weights of the engine can be exchanged.")
+    strip_weights: bool = Field(False, description="Leave weights out that a refit puts back.")
+    weight_streaming: bool = Field(False, description="Weights may stay in host memory while it runs.")
+    version_compatible: bool = Field(False, description="Later minor versions of TensorRT run it, too.")
+    hardware_compatible: bool = Field(False, description="GPUs from Ampere on run it, whichever built it.")
+    sparse_weights: bool = Field(False, description="Use kernels for weights that are 2:4 sparse.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.workspace is not None:
+            try:
+                parse_size(self.workspace, "workspace")
+            except RecipeError as error:
+                raise ValueError(f"{error.what} accepted: {error.accepted}") from error
+        return self
+
+    def check(self, spec: ModelSpec) -> None:
+        """Fused attention computes in 16 bits, sparse kernels in 2:4."""
+        if spec.dtype == "float32" and not self.decomposable:
+            raise RecipeError(
+                "TensorRT fuses attention in float16 and bfloat16 alone, and this model's type is float32.",
+                where="parameter decomposable",
+                accepted="a step cast.dtype with fp16 or bf16 before the export, or decomposable=true",
+            )
+        if self.sparse_weights and "sparse-2:4" not in spec.tags:
+            raise RecipeError(
+                "Kernels for sparse weights serve the pattern 2:4, and no step makes the model sparse so.",
+                where="parameter sparse_weights",
+                accepted="false, or a pruning step with pattern 2:4 before the export",
+            )
+
+    def check_target(self, target: Target) -> None:
+        """The target names a TensorRT, and that one has what is asked for."""
+        library = target.tensorrt
+        if library is None:
+            raise RecipeError(
+                "The target names no TensorRT.",
+                where="target.tensorrt",
+                accepted=", ".join(TITLES),
+                hint="target=tensorrt, target=rtx, or target=rtx-build without a GPU",
+            )
+        if library == "tensorrt" and target.device != "cuda":
+            raise RecipeError(
+                "TensorRT builds engines on the GPU that they are for.",
+                where="target.device",
+                accepted="cuda",
+                hint="target=rtx-build builds without a GPU, for those of workstations",
+            )
+        for field, why in NOT_FOR_RTX.items() if library == "tensorrt_rtx" else ():
+            if getattr(self, field):
+                raise RecipeError(
+                    f"In TensorRT for RTX {field} {why}.", where=f"parameter {field}", accepted="false"
+                )
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """The graph, the network's weights and the engine; graph and engine on disk."""
+        return Footprint(
+            memory_bytes=350 * MIB + 4 * size.weight_bytes,
+            disk_bytes=2 * size.weight_bytes + 8 * MIB,
+            result=size,
+        )
+
+    def run(self, model: Model, ctx: StageContext) -> None:
+        """Parse, build, and write engine, graph and the table of what runs it."""
+        library = self._library(ctx.target)
+        ctx.progress(0, 2, "parsing")
+        builder = EngineBuilder(library, model.path / GRAPH_FILE, ctx.where)
+        if self.decomposable:
+            builder.let_decompose()
+        profiles = self.profiles or _usual(model.spec)
+        ctx.progress(1, 2, "building")
+        engine = builder.build(profiles, self._settings(ctx.target))
+        for file in model.path.glob(f"{GRAPH_FILE}*"):
+            (ctx.out / file.name).write_bytes(file.read_bytes())
+        copy_companions(model.path, ctx.out)
+        Engines.write(
+            ctx.out,
+            Engine(
+                library=library,
+                version=builder.version,
+                compute_capabilities=ctx.target.compute_capabilities,
+                profiles=tuple({name: tuple(sizes) for name, sizes in item.items()} for item in profiles),
+                operators=builder.operators,
+                decomposable=self.decomposable,
+            ),
+            engine,
+        )
+        ctx.describe(dtype=model.spec.dtype)
+        ctx.record("engine", {"library": TITLES[library], "version": builder.version, "bytes": len(engine)})
+
+    def _library(self, target: Target) -> Library:
+        self.check_target(target)
+        assert target.tensorrt is not None
+        return target.tensorrt
+
+    def _settings(self, target: Target) -> Settings:
+        return Settings(
+            flags=tuple(flag for field, flag in FLAGS.items() if getattr(self, field)),
+            optimization_level=self.optimization_level,
+            workspace=parse_size(self.workspace, "workspace") if self.workspace else None,
+            compute_capabilities=target.compute_capabilities,
+            hardware_compatibility="AMPERE_PLUS" if self.hardware_compatible else None,
+        )
+
+
+def _usual(spec: ModelSpec) -> Profiles:
+    """Batches of up to 32 texts."""
+    return [{"batch": (1, 8, 32), "length": (1, min(128, spec.max_length), spec.max_length)}]

@@ -1,0 +1,70 @@
+"""The TensorRT engines of a folder, and what each runs on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from modelwright.digest import digest_file
+from modelwright.errors import RecipeError
+
+TABLE_FILE = "engines.json"
+
+
+class Engine(BaseModel):
+    """One engine: the library and version that built it and alone can load it, and the GPUs it is for.
+
+    Without `compute_capabilities` it is for all that the library serves (TensorRT for RTX), or for the GPU
+    that built it. `profiles` are [min, opt, max] of each dynamic dimension. `operators` are those of the
+    network it was built from; where it is not `decomposable`, each `Attention` of them is a fused kernel.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    library: Literal["tensorrt", "tensorrt_rtx"]
+    version: str
+    compute_capabilities: tuple[str, ...] = ()
+    driver: str | None = None
+    profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()
+    operators: dict[str, int] = {}
+    decomposable: bool = False
+    file: str = "model.engine"
+    size: int = 0
+    sha256: str = ""
+
+
+class Engines(BaseModel):
+    """The table beside the engines: `engines.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engines: tuple[Engine, ...]
+
+    @staticmethod
+    def write(folder: Path, engine: Engine, content: bytes) -> None:
+        """Write one engine and its table."""
+        file = folder / engine.file
+        file.write_bytes(content)
+        entry = engine.model_copy(update={"size": len(content), "sha256": digest_file(file)})
+        table = Engines(engines=(entry,))
+        (folder / TABLE_FILE).write_text(
+            json.dumps(table.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8"
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Engines:
+        """The table of a folder. Raises RecipeError where there is none that reads."""
+        file = folder / TABLE_FILE
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except OSError as error:
+            raise RecipeError(
+                "The folder says nothing of its engines.", where=str(file), accepted=f"a {TABLE_FILE}"
+            ) from error
+        except ValidationError as error:
+            raise RecipeError(
+                "The table of engines is damaged, or of another version.", where=str(file)
+            ) from error

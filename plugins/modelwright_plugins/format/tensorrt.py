@@ -1,0 +1,52 @@
+"""TensorRT engines, with the ONNX graph that they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelwright.api.format import Format
+from modelwright.api.model import Model, ModelSize
+from modelwright.api.runner import Runner
+from modelwright.api.target import Target
+from modelwright.errors import RecipeError
+from modelwright_plugins.format.engines import Engines
+from modelwright_plugins.format.onnx import Onnx
+
+
+class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
+    """A folder with an engine, `engines.json` that says what runs it, `model.onnx` and the tokenizer."""
+
+    fused = frozenset({"Attention", "Normalization", "RotaryEmbedding"})
+
+    def check(self, path: Path, *, deep: bool = False) -> None:
+        """Engines are as long as they were written, `deep` unchanged, and the graph is sound."""
+        for engine in Engines.read(path).engines:
+            file = path / engine.file
+            found = file.stat().st_size if file.is_file() else 0
+            if found != engine.size:
+                raise RecipeError(
+                    f"The engine is cut short or missing: {found:,} bytes of {engine.size:,}.",
+                    where=str(file),
+                    hint="copy the folder again, or build the engine again",
+                )
+        Onnx().check(path, deep=deep)
+
+    def size(self, path: Path) -> ModelSize:
+        """Those of the graph that the engine was built from."""
+        return Onnx().size(path)
+
+    def graph_operators(self, model: Model) -> dict[str, int]:
+        """Layers of the network that the engine was built from, by the operator they stand for.
+
+        Attention that may be computed in parts is not counted as one operator.
+        """
+        engine = Engines.read(model.path).engines[0]
+        fused = {} if engine.decomposable else {"Attention": engine.operators.get("Attention", 0)}
+        others = {name: count for name, count in engine.operators.items() if name != "Attention"}
+        return dict(sorted({**others, **fused}.items()))
+
+    def runner(self, model: Model, target: Target) -> Runner:
+        """The engine for this machine's GPU. Raises MissingError where there is none that fits."""
+        from modelwright_plugins.format.tensorrt_runner import TensorRTRunner
+
+        return TensorRTRunner(model, target)
