@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+TensorRTLibrary = Literal["tensorrt", "tensorrt_rtx"]
+
 
 class Target(BaseModel):
     """Device, threads, ONNX Runtime execution provider, and which TensorRT.
@@ -22,7 +24,7 @@ class Target(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024)
     provider: str = Field("CPUExecutionProvider", pattern=r"^[A-Za-z]+ExecutionProvider$")
     runs: bool = True
-    tensorrt: Literal["tensorrt", "tensorrt_rtx"] | None = None
+    tensorrt: TensorRTLibrary | None = None
     compute_capabilities: tuple[Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")], ...] = ()
 
     def resolved(self) -> Target:

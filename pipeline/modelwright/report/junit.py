@@ -21,7 +21,7 @@ def render_junit(report: Report) -> str:
     """
     name = f"modelwright.{report.name}"
     skipped = sum(gate.excused for gate in report.gates)
-    failures = sum(not gate.passed for gate in report.gates) - skipped
+    failures = sum(gate.closes for gate in report.gates)
     failed = report.verdict == "failed"
     tests = len(report.gates) + (1 if failed or not report.gates else 0)
     totals = {

@@ -37,6 +37,11 @@ class GateResult(Part):
     excused: bool = False
     reason: str
 
+    @property
+    def closes(self) -> bool:
+        """Whether nothing is published because of it."""
+        return not (self.passed or self.excused)
+
 
 class ModelSummary(Part):
     """The baseline or the candidate."""
@@ -115,8 +120,8 @@ class Report(Part):
 
     `verdict` is `released` (a new version), `built` (a new version whose model was not run), `unchanged`
     (equal to the latest version, which stands), `rejected` (a gate failed) or `failed` (a step or a
-    measurement did). `version` is None unless a version
-    stands. `values` are the figures of the whole chain, candidate against baseline.
+    measurement did). `version` is None unless a version stands. `values` are the figures of the whole chain,
+    candidate against baseline.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -22,7 +22,7 @@ def verdict_words(report: Report) -> Words:
     'Released as version 3'
     """
     excused = sum(gate.excused for gate in report.gates)
-    failed = sum(not gate.passed for gate in report.gates) - excused
+    failed = sum(gate.closes for gate in report.gates)
     total = len(report.gates)
     if report.verdict == "failed":
         return Words("Failed", "The run did not finish, and nothing was published.", False)

@@ -10,23 +10,19 @@ from modelwright.report.model import GateResult
 from modelwright.report.units import NARROW, quantity
 
 TIMES = ("s", "ms", "us", "µs")
-NOT_MEASURED = "not measured"
 
 
-def judge(gates: Mapping[str, Gate], values: Sequence[Value]) -> list[GateResult]:
-    """The result of each gate, in the order of the recipe; a gate with several conditions is several."""
-    return [result for name, gate in gates.items() for result in _judge(name, gate, values)]
+def judge(
+    gates: Mapping[str, Gate], values: Sequence[Value], allow_unmeasured: bool = False
+) -> list[GateResult]:
+    """The result of each gate, in the order of the recipe; a gate with several conditions is several.
+
+    With `allow_unmeasured` one of which there is no figure is excused.
+    """
+    return [result for name, gate in gates.items() for result in _judge(name, gate, values, allow_unmeasured)]
 
 
-def excuse_unmeasured(gates: Iterable[GateResult]) -> list[GateResult]:
-    """The gates, those excused of which no figure was measured."""
-    return [
-        gate.model_copy(update={"excused": True}) if gate.reason.startswith(NOT_MEASURED) else gate
-        for gate in gates
-    ]
-
-
-def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResult]:
+def _judge(name: str, gate: Gate, values: Sequence[Value], allow_unmeasured: bool) -> Iterable[GateResult]:
     found = [value for value in values if _matches(gate, value)]
     for condition, limit in gate.conditions.items():
         label = name if len(gate.conditions) == 1 else f"{name}.{condition}"
@@ -40,14 +36,17 @@ def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResul
                 asked=asked,
                 measured=None,
                 passed=False,
+                excused=allow_unmeasured and not found,
                 reason=reason,
             )
             continue
+        excused = False
         measured, passed, unit = _compare(condition, limit, found[0])
         if contradiction := _contradiction(condition, found[0]):
             measured, passed, reason = None, False, contradiction
         elif measured is None:
-            reason = f"{NOT_MEASURED}: there is no baseline figure to compare with"
+            reason = "not measured: there is no baseline figure to compare with"
+            excused = allow_unmeasured
         else:
             reason = _how_judged(found[0])
         yield GateResult(
@@ -58,6 +57,7 @@ def _judge(name: str, gate: Gate, values: Sequence[Value]) -> Iterable[GateResul
             measured=measured,
             unit=unit,
             passed=passed,
+            excused=excused,
             reason=reason,
         )
 
@@ -120,7 +120,7 @@ def _not_measured(gate: Gate, found: Sequence[Value], values: Sequence[Value]) -
         return f"not judged: {len(found)} figures match ({places}); name one with at: or data:"
     others = sorted({_at(value.at).strip() for value in values if value.name == gate.metric})
     measured = f"; measured {', '.join(others)}" if any(others) else ""
-    return f"{NOT_MEASURED}{measured}"
+    return f"not measured{measured}"
 
 
 def _at(at: Mapping[str, int | str]) -> str:

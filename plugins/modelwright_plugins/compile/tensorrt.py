@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -9,13 +10,13 @@ from pydantic import Field, model_validator
 from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
-from modelwright.api.target import Target
+from modelwright.api.target import Target, TensorRTLibrary
 from modelwright.errors import RecipeError
 from modelwright.planning.devices import parse_size
 from modelwright_plugins.format.engines import Engine, Engines
 from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.tensorrt.build import EngineBuilder, Profiles, Settings
-from modelwright_plugins.tensorrt.library import TITLES, Library
+from modelwright_plugins.tensorrt.library import TITLES
 from modelwright_plugins.tensorrt.profile import Profile
 from modelwright_plugins.text.companions import copy_companions
 
@@ -150,7 +151,7 @@ class CompileTensorRT(
         ctx.progress(1, 2, "building")
         engine = builder.build(profiles, self._settings(ctx.target))
         for file in model.path.glob(f"{GRAPH_FILE}*"):
-            (ctx.out / file.name).write_bytes(file.read_bytes())
+            shutil.copyfile(file, ctx.out / file.name)
         copy_companions(model.path, ctx.out)
         Engines.write(
             ctx.out,
@@ -167,7 +168,7 @@ class CompileTensorRT(
         ctx.describe(dtype=model.spec.dtype)
         ctx.record("engine", {"library": TITLES[library], "version": builder.version, "bytes": len(engine)})
 
-    def _library(self, target: Target) -> Library:
+    def _library(self, target: Target) -> TensorRTLibrary:
         self.check_target(target)
         assert target.tensorrt is not None
         return target.tensorrt

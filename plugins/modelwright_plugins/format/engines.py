@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from modelwright.api.target import TensorRTLibrary
 from modelwright.digest import digest_file
 from modelwright.errors import RecipeError
 
@@ -24,7 +23,7 @@ class Engine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    library: Literal["tensorrt", "tensorrt_rtx"]
+    library: TensorRTLibrary
     version: str
     compute_capabilities: tuple[str, ...] = ()
     driver: str | None = None
@@ -50,9 +49,7 @@ class Engines(BaseModel):
         file.write_bytes(content)
         entry = engine.model_copy(update={"size": len(content), "sha256": digest_file(file)})
         table = Engines(engines=(entry,))
-        (folder / TABLE_FILE).write_text(
-            json.dumps(table.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8"
-        )
+        (folder / TABLE_FILE).write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Engines:

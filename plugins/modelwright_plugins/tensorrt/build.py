@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelwright.api.target import TensorRTLibrary
 from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
-from modelwright_plugins.tensorrt.library import Library, load, logger_of
+from modelwright_plugins.tensorrt.library import load, logger_of
 from modelwright_plugins.tensorrt.network import count_operators, inputs_of, let_decompose, parse
 from modelwright_plugins.tensorrt.profile import require_known, shapes_of
 
@@ -39,7 +40,7 @@ class EngineBuilder:
     taken, MissingError where the library is not there.
     """
 
-    def __init__(self, library: Library, graph: Path, where: Callable[[str], str]) -> None:
+    def __init__(self, library: TensorRTLibrary, graph: Path, where: Callable[[str], str]) -> None:
         self._trt = load(library)
         self._where = where
         self._logger = logger_of(self._trt)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-from typing import Any, Literal
+from typing import Any
 
+from modelwright.api.target import TensorRTLibrary
 from modelwright.errors import MissingError
 
-Library = Literal["tensorrt", "tensorrt_rtx"]
 log = logging.getLogger(__name__)
 
-TITLES: dict[Library, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
-EXTRAS: dict[Library, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
+TITLES: dict[TensorRTLibrary, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
+EXTRAS: dict[TensorRTLibrary, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 
 
-def load(library: Library) -> Any:
+def load(library: TensorRTLibrary) -> Any:
     """The Python module. Raises MissingError where it is not installed or does not load."""
     try:
         return importlib.import_module(library)
