@@ -36,6 +36,7 @@ FLAGS = {
 }
 DYNAMIC = "its ranges are found while it runs (DynamicQuantizeLinear), which TensorRT's parser does not take"
 CONTRIB = "its operators are ONNX Runtime's own (com.microsoft), which TensorRT's parser does not take"
+TABLES = "TensorRT looks no rows of int8 tables up: quantize with operators=[MatMul, Gemm]"
 UNSIGNED = "uint8 with a zero point is not computed by TensorRT: quantize with activation=int8"
 
 
@@ -45,7 +46,12 @@ class CompileTensorRT(
     takes="onnx",
     gives="tensorrt",
     fidelity="exact",
-    refuses={"dynamic-int8": DYNAMIC, "onnxruntime-only": CONTRIB, "uint8": UNSIGNED},
+    refuses={
+        "dynamic-int8": DYNAMIC,
+        "int8-embeddings": TABLES,
+        "onnxruntime-only": CONTRIB,
+        "uint8": UNSIGNED,
+    },
     tasks=("embed", "classify"),
     requires=("onnx", "tensorrt"),
 ):
@@ -60,8 +66,9 @@ class CompileTensorRT(
     Each profile says [min, opt, max] of every dynamic dimension of the graph, and the engine is fastest at
     opt; left out, there is one up to 32 texts of the model's longest. Networks are strongly typed: they
     compute in the types of the graph, so that half precision is a step cast.dtype before the export, and
-    int8 a quantize.onnx_static with activation=int8. ONNX's Attention becomes fused attention; what no fused
-    kernel serves fails the step, unless `decomposable` lets it be computed in parts.
+    int8 a quantize.onnx_static with activation=int8 and without the tables of embeddings. ONNX's Attention
+    becomes fused attention; what no fused kernel serves fails the step, unless `decomposable` lets it be
+    computed in parts.
 
     The result keeps the graph beside the engine, for other machines. TensorRT for RTX builds without a GPU,
     for the compute capabilities of the target or all that it serves. Raises StageError that names node,

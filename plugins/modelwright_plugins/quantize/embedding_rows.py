@@ -31,17 +31,18 @@ def quantize_embeddings(model: ir.Model, kept: frozenset[str] = frozenset()) -> 
             continue
         table, rows = node.inputs
         assert table is not None
+        assert table.dtype is not None
         name = str(table.name)
         if name not in tables:
             tables[name] = _quantized(model.graph, table)
         tape = ir.tape.Tape()
         codes, scales = (tape.op("Gather", [part, rows]) for part in tables[name])
-        floats = tape.op("Cast", [codes], attributes={"to": int(ir.DataType.FLOAT)})
+        floats = tape.op("Cast", [codes], attributes={"to": int(table.dtype)})
         result = tape.op("Mul", [floats, scales])
         for number, part in enumerate(tape.nodes):
             part.name = f"{node.name}_int8_{number}"
             part.outputs[0].name = f"{node.outputs[0].name}_int8_{number}"
-        result.shape, result.dtype = node.outputs[0].shape, ir.DataType.FLOAT
+        result.shape, result.dtype = node.outputs[0].shape, table.dtype
         model.graph.insert_before(node, tape.nodes)
         node.outputs[0].replace_all_uses_with(result, replace_graph_outputs=True)
         model.graph.remove(node, safe=True)
@@ -58,15 +59,18 @@ def _reads_float_rows(node: ir.Node) -> bool:
     table = node.inputs[0]
     tensor = table.const_value if table is not None and table.is_initializer() else None
     axis = node.attributes.get_int("axis", 0)
-    return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2 and axis == 0
+    floats = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+    return tensor is not None and tensor.dtype in floats and len(tensor.shape) == 2 and axis == 0
 
 
 def _quantized(graph: ir.Graph, table: ir.Value) -> tuple[ir.Value, ir.Value]:
     """A table's codes [rows, width] in int8 and scales [rows, 1], as initializers."""
     assert table.const_value is not None
     weights = table.const_value.numpy()
-    scales = np.abs(weights).max(axis=1, keepdims=True).astype(np.float32) / LARGEST
-    codes = np.rint(weights / np.where(scales == 0, 1, scales)).astype(np.int8)
+    # Scales as the graph holds them: half precision rounds them, and codes are to fit what is left.
+    scales = (np.abs(weights).max(axis=1, keepdims=True) / np.float32(LARGEST)).astype(weights.dtype)
+    steps = np.where(scales == 0, 1, scales).astype(np.float32)
+    codes = np.clip(np.rint(weights / steps), -LARGEST, LARGEST).astype(np.int8)
     return (
         add_initializer(graph, f"{table.name}_int8", codes),
         add_initializer(graph, f"{table.name}_scale", scales),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, JsonValue
 
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model, ModelSize
+from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.runner import Inputs
 from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.errors import RecipeError
 from modelwright_plugins.text.companions import copy_companions
 
 if TYPE_CHECKING:
@@ -79,20 +80,29 @@ class QuantizeOnnxStatic(
     )
     sensitivity_samples: int = Field(16, ge=1, description="Texts that sensitivity is measured on.")
 
+    def check(self, spec: ModelSpec) -> None:
+        """Histograms of half precision have too few values apart for their bins."""
+        if self.method != "minmax" and spec.dtype != "float32":
+            raise RecipeError(
+                f"The method {self.method} counts values in bins finer than {spec.dtype} tells apart.",
+                where="parameter method",
+                accepted="minmax, or a graph in float32",
+            )
+
     def depends_on_machine(self) -> bool:
         """Where layers are left in float by how they measure here."""
         return self.max_drop is not None or self.exclude_worst > 0
 
     def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
-        """Also `uint8`, where activations are."""
-        own = {self.activation} & {"uint8"}
-        return tuple(sorted({*super().tags_after(tags)} | own))
+        """Also `uint8`, where activations are, and `int8-embeddings`, where their tables are."""
+        own = {"uint8": self.activation == "uint8", "int8-embeddings": "Gather" in self.operators}
+        return tuple(sorted({*super().tags_after(tags), *(tag for tag, has in own.items() if has)}))
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The graph, its augmented, quantized and switchable copies; a quarter of the bytes remain."""
-        result = ModelSize(parameters=size.parameters, weight_bytes=size.weight_bytes // 4)
+        """The graph, its augmented, quantized and switchable copies in float32; a quarter remains."""
+        result = ModelSize(parameters=size.parameters, weight_bytes=size.parameters)
         return Footprint(
-            memory_bytes=250 * MIB + 7 * size.weight_bytes,
+            memory_bytes=250 * MIB + 7 * 4 * size.parameters,
             disk_bytes=result.weight_bytes + 2 * MIB,
             result=result,
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 SMALLEST = 1e-5
+FLOATS = (np.float16, np.float32)
 
 
 def smooth(
@@ -39,13 +40,15 @@ def smooth(
         widest = np.maximum(np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0), SMALLEST)
         factor = np.maximum(largest[value], SMALLEST) ** alpha / widest ** (1 - alpha)
         factor = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
-        inverse = add_initializer(model.graph, f"{value.name}_smooth_factor", 1 / factor)
+        dtype = weights[0].dtype
+        inverse = add_initializer(model.graph, f"{value.name}_smooth_factor", (1 / factor).astype(dtype))
         divide = ir.node("Mul", [value, inverse], name=f"{value.name}_smooth")
         smoothed = divide.outputs[0]
         smoothed.name, smoothed.shape, smoothed.dtype = f"{value.name}_smoothed", value.shape, value.dtype
         model.graph.insert_before(nodes[0], [divide])
         for node, weight in zip(nodes, weights, strict=True):
-            scaled = add_initializer(model.graph, f"{node.name}_smooth_weight", weight * factor[:, None])
+            product = (weight * factor[:, None]).astype(dtype)
+            scaled = add_initializer(model.graph, f"{node.name}_smooth_weight", product)
             before = node.inputs[1]
             node.replace_input_with(0, smoothed)
             node.replace_input_with(1, scaled)
@@ -63,7 +66,7 @@ def _readers(model: ir.Model, excluded: frozenset[str]) -> dict[ir.Value, list[i
         if node.inputs[1] is None:
             continue
         tensor = node.inputs[1].const_value
-        if tensor is not None and len(tensor.shape) == 2 and tensor.numpy().dtype == np.float32:
+        if tensor is not None and len(tensor.shape) == 2 and tensor.numpy().dtype in FLOATS:
             groups[node.inputs[0]].append(node)
     return dict(groups)
 

