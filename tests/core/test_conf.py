@@ -12,7 +12,7 @@ import pytest
 import modelwright
 import modelwright_conf
 from modelwright.errors import MissingError
-from modelwright.planning.hardware import gpus
+from modelwright.planning.gpu import gpus
 from modelwright.recipe.recipe import load_recipe
 from modelwright.registry import Registry
 from modelwright.testing.tiny_model import write_tiny_model

@@ -155,3 +155,10 @@ def test_doctor_lists_every_kind_of_component(bench: Bench):
             line.split()[: len(kind.split()) + 1] == [*kind.split(), name] for line in ended.out.splitlines()
         )
     assert "missing not-installed-anywhere>=1" in ended.out
+
+
+def test_doctor_says_which_runtimes_serve_a_gpu_and_why_not(bench: Bench):
+    lines = bench.command("doctor").out.splitlines()
+    for runtime in ("PyTorch", "ONNX Runtime", "TensorRT for RTX"):
+        [state] = [line.partition("  ")[2].strip() for line in lines if line.startswith(f"{runtime} ")]
+        assert state == "usable" or len(state.split()) > 3, state

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelwright.api.model import Model
-from modelwright.planning.hardware import gpus
+from modelwright.planning.gpu import gpus
 from modelwright.planning.source import local_folder
 from tests.plugins.tiny_bert import save_tiny_bert
 from tests.plugins.tiny_llama import open_checkpoint, save_tiny_llama

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,14 @@ from modelwright.api.component import Component
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
+
+
+@dataclass(frozen=True)
+class GpuRuntime:
+    """A runtime that serves NVIDIA GPUs, and what keeps it from this machine's, if anything does."""
+
+    name: str
+    problem: str | None = None
 
 
 class Format(Component):
@@ -56,6 +65,11 @@ class Format(Component):
         The folder may hold no weights. Raises RecipeError when what it says cannot be right.
         """
         return None
+
+    @classmethod
+    def gpu_runtimes(cls) -> tuple[GpuRuntime, ...]:
+        """Its runtimes on NVIDIA GPUs, tried on this machine; none where it serves the CPU alone."""
+        return ()
 
     @abstractmethod
     def runner(self, model: Model, target: Target) -> Runner:

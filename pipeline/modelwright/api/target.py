@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TensorRTLibrary = Literal["tensorrt", "tensorrt_rtx"]
 
@@ -13,7 +13,14 @@ TensorRTLibrary = Literal["tensorrt", "tensorrt_rtx"]
 class Target(BaseModel):
     """Device, threads, ONNX Runtime execution provider, and which TensorRT.
 
+    ::
+
+        target: {device: cuda, provider: CUDAExecutionProvider, memory_limit: 8GiB, graph_capture: true}
+
     `threads` pins the intra-op threads of every runtime; null means all CPUs this process may use.
+    `memory_limit` is the most memory of a GPU that a runtime may take; `provider_options` go to the provider
+    of ONNX Runtime as they are, such as use_tf32. With `graph_capture` ONNX Runtime records the kernels of
+    shapes that come back as a CUDA graph and launches them at once, which helps small batches.
     `compute_capabilities` are those of GPUs that engines are built for where none is here, such as 8.9.
     Where `runs` is false, what is made for the target cannot run here: nothing is measured but files.
     """
@@ -23,9 +30,19 @@ class Target(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = Field(None, ge=1, le=1024)
     provider: str = Field("CPUExecutionProvider", pattern=r"^[A-Za-z]+ExecutionProvider$")
+    memory_limit: str | None = Field(None, pattern=r"^\d+(\.\d+)? ?([KMGT]i?)?B$")
+    provider_options: dict[str, str] = {}
+    graph_capture: bool = False
     runs: bool = True
     tensorrt: TensorRTLibrary | None = None
     compute_capabilities: tuple[Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")], ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_the_device(self) -> Self:
+        for field, value in (("memory_limit", self.memory_limit), ("graph_capture", self.graph_capture)):
+            if value and self.device != "cuda":
+                raise ValueError(f"{field} is for a GPU: set device to cuda, or leave it out")
+        return self
 
     def resolved(self) -> Target:
         """The same target with `threads` filled in for this machine."""

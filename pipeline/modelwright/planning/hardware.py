@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import platform
 
@@ -10,6 +9,8 @@ from modelwright.api.cpu import cpu_instructions, cpu_name
 from modelwright.api.target import Target, available_cpus
 from modelwright.digest import digest_json
 from modelwright.errors import MissingError
+from modelwright.planning.devices import parse_size
+from modelwright.planning.gpu import driver, gpus
 from modelwright.process.memory import total_memory
 
 # Instruction sets that decide which kernels a runtime picks.
@@ -28,13 +29,15 @@ _NOTABLE = (
 
 @functools.cache
 def describe_hardware() -> dict[str, str]:
-    """CPU, its instruction sets, CPUs usable, memory, GPUs and the operating system, in words."""
+    """CPU, its instruction sets, CPUs usable, memory, GPUs, driver and the operating system, in words."""
+    found = driver()
     return {
         "cpu": cpu_name(),
         "instructions": " ".join(name for name in _NOTABLE if name in cpu_instructions()) or "unknown",
         "cpus": str(available_cpus()),
         "memory": f"{total_memory() / 2**30:.1f} GiB",
-        "gpu": ", ".join(gpus()) or "none",
+        "gpu": ", ".join(map(str, gpus())) or "none",
+        **({"driver": f"{found.version}, up to CUDA {found.cuda}"} if found else {}),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
@@ -42,25 +45,6 @@ def describe_hardware() -> dict[str, str]:
 def fingerprint() -> str:
     """SHA-256 that is equal on machines whose measurements may stand for each other."""
     return digest_json({key: value for key, value in describe_hardware().items() if key != "memory"})
-
-
-@functools.cache
-def gpus() -> tuple[str, ...]:
-    """Names of the CUDA devices the driver shows; empty without a driver."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return ()
-    count = ctypes.c_int()
-    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
-        return ()
-    names = []
-    for index in range(count.value):
-        device, buffer = ctypes.c_int(), ctypes.create_string_buffer(128)
-        cuda.cuDeviceGet(ctypes.byref(device), index)
-        cuda.cuDeviceGetName(buffer, 128, device)
-        names.append(buffer.value.decode())
-    return tuple(names)
 
 
 # What to install for a target on a machine that has its GPU, and what can be done without one.
@@ -72,7 +56,9 @@ WAYS = {
 
 
 def check_target(target: Target, where: str) -> None:
-    """Raise MissingError when the target's device is not here."""
+    """Raise MissingError when the target's device is not here, RecipeError for a limit that is no size."""
+    if target.memory_limit is not None:
+        parse_size(target.memory_limit, "target.memory_limit")
     if target.device == "cuda" and not gpus():
         extra, otherwise = WAYS[target.tensorrt]
         raise MissingError(

@@ -12,6 +12,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.metric import Metric, Value
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.api.target import Target
 from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.anatomy.angle_table import angle_table_bytes
 from modelwright_plugins.compile.variants import GENERATES, VARIANTS, variants_for
@@ -146,7 +147,7 @@ class CompileOnnxRuntime(
             folder = ctx.scratch(name)
             save_graph(graph, folder)
             if name == "extended":
-                _optimize_offline(folder, ctx.target.provider)
+                _optimize_offline(folder, ctx.target)
             copy_companions(model.path, folder)
             made = ctx.model(folder)
             if same := next((other for other, known in built.items() if known.digest == made.digest), None):
@@ -191,7 +192,7 @@ class CompileOnnxRuntime(
         return Latency(batch=(BATCH,), length=(length,), rounds=self.rounds), "latency.p50"
 
 
-def _optimize_offline(folder: Path, provider: str) -> None:
+def _optimize_offline(folder: Path, target: Target) -> None:
     """Replace a graph by what ONNX Runtime makes of it at level `extended`."""
     import onnxruntime as ort
 
@@ -203,7 +204,7 @@ def _optimize_offline(folder: Path, provider: str) -> None:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 3
-    session_on(folder / GRAPH_FILE, options, provider)
+    session_on(folder / GRAPH_FILE, options, target.model_copy(update={"graph_capture": False}))
     (folder / "optimized.onnx").replace(folder / GRAPH_FILE)
     save_graph(load_graph(folder), folder)
 

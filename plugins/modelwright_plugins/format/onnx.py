@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelwright.api.format import Format
+from modelwright.api.format import Format, GpuRuntime
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
@@ -65,6 +65,15 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
         from modelwright_plugins.format.onnx_operators import count_operators
 
         return dict(count_operators(read_graph(model.path)))
+
+    @classmethod
+    def gpu_runtimes(cls) -> tuple[GpuRuntime, ...]:
+        """ONNX Runtime's CUDA provider."""
+        import onnxruntime as ort
+
+        from modelwright_plugins.format.onnx_session import cuda_problem
+
+        return (GpuRuntime(f"ONNX Runtime {ort.__version__}", cuda_problem()),)
 
     def runner(self, model: Model, target: Target) -> Runner:
         """An ONNX Runtime session on the target's execution provider; needs no torch."""

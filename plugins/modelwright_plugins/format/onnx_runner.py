@@ -8,6 +8,7 @@ from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
 from modelwright.api.target import Target
 from modelwright.errors import StageError
+from modelwright_plugins.format.onnx_capture import CapturedRuns
 from modelwright_plugins.format.onnx_session import describe_session, open_session
 from modelwright_plugins.text.outputs import OUTPUTS
 from modelwright_plugins.text.runner import TextRunner
@@ -28,9 +29,12 @@ class OnnxRunner(TextRunner):
             )
         self._output = [wanted]
         self._target = target
+        self._captured = CapturedRuns(self._session, self._inputs, wanted) if target.graph_capture else None
 
     def forward(self, inputs: Inputs) -> Floats:
         """Last hidden state [batch, length, dim], or logits [batch, labels]."""
+        if self._captured is not None:
+            return self._captured(inputs)
         fed = {name: inputs[name] for name in self._inputs}
         return np.asarray(self._session.run(self._output, fed)[0], dtype=np.float32)
 

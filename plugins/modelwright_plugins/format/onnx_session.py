@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,16 @@ from typing import TYPE_CHECKING
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
+from modelwright.planning.devices import parse_size
+from modelwright.planning.gpu import gpus
 from modelwright_plugins.format.onnx import GRAPH_FILE
+from modelwright_plugins.format.onnx_assignment import RECORD_ASSIGNMENT, require_assigned
 
 if TYPE_CHECKING:
     import onnxruntime
 
 CUDA = "CUDAExecutionProvider"
+NO_GPU = "no NVIDIA GPU here"
 
 
 def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
@@ -25,8 +30,9 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     'input_ids'
 
     `spec.details["session"]` holds session options of the artifact (`add_session_config_entry` keys).
-    Raises MissingError where the provider is not there or does not load, RecipeError for a graph that is
-    damaged or that this ONNX Runtime does not run.
+    Raises MissingError where the provider is not there, does not load or leaves computing to the CPU,
+    RecipeError for options that it does not know, and for a graph that is damaged or that this ONNX Runtime
+    does not run.
     """
     import onnxruntime as ort
 
@@ -47,7 +53,7 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
     try:
-        return session_on(model.path / GRAPH_FILE, options, target.provider)
+        return session_on(model.path / GRAPH_FILE, options, target)
     except (
         raised.InvalidGraph,
         raised.InvalidProtobuf,
@@ -62,31 +68,67 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
 
 
 def session_on(
-    graph: Path, options: onnxruntime.SessionOptions, provider: str
+    graph: Path, options: onnxruntime.SessionOptions, target: Target
 ) -> onnxruntime.InferenceSession:
-    """A session on a provider. Raises MissingError where it falls back to the CPU instead."""
+    """A session on the target's provider. Raises MissingError where it falls back to the CPU instead."""
     import onnxruntime as ort
 
+    provider = target.provider
     if provider == CUDA:
         # Finds CUDA's libraries in Python packages. What it misses it prints; the session then falls back.
         with contextlib.redirect_stdout(sys.stderr):
             ort.preload_dlls(msvc=False)
-    session = ort.InferenceSession(str(graph), options, providers=[provider])
+    options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
+    # Without fallback: Python's own would repeat on the CPU what the provider failed at.
+    session = ort.InferenceSession(
+        str(graph), options, providers=[(provider, provider_options(target))], enable_fallback=0
+    )
     if session.get_providers()[0] != provider:
         raise MissingError(
             f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}.",
             where="target.provider",
             hint="install the provider's libraries, or choose target=cpu",
         )
+    require_assigned(session, provider, str(graph))
     return session
+
+
+def cuda_problem() -> str | None:
+    """What keeps ONNX Runtime's CUDA provider from running; None where nothing does."""
+    import onnxruntime as ort
+
+    if CUDA not in ort.get_available_providers():
+        return "built for the CPU: install modelwright[gpu] in place of modelwright[cpu]"
+    with contextlib.redirect_stdout(sys.stderr):
+        ort.preload_dlls(msvc=False)
+    folder = Path(ort.__file__).parent / "capi"
+    try:
+        # The provider refers to what the first library holds.
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+    except OSError as error:
+        return f"its CUDA provider does not load: {error}"
+    return None if gpus() else NO_GPU
+
+
+def provider_options(target: Target) -> dict[str, str]:
+    """What the target says, in the words of ONNX Runtime's provider (CUDA execution provider, options)."""
+    options = dict(target.provider_options)
+    if target.memory_limit is not None:
+        options["gpu_mem_limit"] = str(parse_size(target.memory_limit, "target.memory_limit"))
+    if target.graph_capture:
+        options["enable_cuda_graph"] = "1"
+    return options
 
 
 def describe_session(target: Target) -> dict[str, str]:
     """Runtime, provider, threads."""
     import onnxruntime as ort
 
+    options = ", ".join(f"{key}={value}" for key, value in provider_options(target).items())
     return {
         "runtime": f"ONNX Runtime {ort.__version__}",
         "provider": target.provider,
+        **({"provider options": options} if options else {}),
         "threads": str(target.thread_count),
     }

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelwright.api.format import Format
+from modelwright.api.format import Format, GpuRuntime
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 from modelwright.errors import RecipeError
 from modelwright_plugins.format.engines import Engines
 from modelwright_plugins.format.onnx import Onnx
+from modelwright_plugins.tensorrt.library import TITLES, problem_of
 
 
 class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
     """A folder with an engine, `engines.json` that says what runs it, `model.onnx` and the tokenizer."""
 
     fused = frozenset({"Attention", "Normalization", "RotaryEmbedding"})
+
+    @classmethod
+    def gpu_runtimes(cls) -> tuple[GpuRuntime, ...]:
+        """TensorRT and TensorRT for RTX."""
+        return tuple(GpuRuntime(TITLES[library], problem_of(library)) for library in TITLES)
 
     def check(self, path: Path, *, deep: bool = False) -> None:
         """Engines are as long as they were written, `deep` unchanged, and the graph is sound."""

@@ -10,7 +10,7 @@ from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
-from modelwright.planning.hardware import gpus
+from modelwright.planning.gpu import gpus
 from modelwright_plugins.format.engines import Engine, Engines
 from modelwright_plugins.tensorrt.library import TITLES, load, logger_of
 from modelwright_plugins.text.outputs import OUTPUTS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelwright.api.anatomy import Anatomy
-from modelwright.api.format import Format
+from modelwright.api.format import Format, GpuRuntime
 from modelwright.api.model import Model, ModelSize, ModelSpec, Task
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
@@ -37,6 +37,15 @@ AUTO_CLASSES: dict[Task, str] = {
 
 class Torch(Format, name="torch", requires=("torch", "transformers", "accelerate")):
     """A folder `from_pretrained` loads: config.json, safetensors weights, tokenizer."""
+
+    @classmethod
+    def gpu_runtimes(cls) -> tuple[GpuRuntime, ...]:
+        """PyTorch."""
+        import torch
+
+        from modelwright_plugins.format.torch_device import cuda_problem
+
+        return (GpuRuntime(f"PyTorch {torch.__version__}", cuda_problem()),)
 
     def recognises(self, path: Path) -> bool:
         """A folder with a config.json."""

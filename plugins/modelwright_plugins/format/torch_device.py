@@ -8,21 +8,38 @@ from typing import TYPE_CHECKING
 from modelwright.api.component import installed_version
 from modelwright.api.target import Target
 from modelwright.errors import MissingError
+from modelwright.planning.devices import parse_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def require_device(target: Target) -> None:
-    """Raise MissingError when PyTorch does not find the target's device."""
+def cuda_problem() -> str | None:
+    """What keeps PyTorch from a CUDA device; None where nothing does."""
     import torch
 
-    if target.device == "cuda" and not torch.cuda.is_available():
+    if torch.version.cuda is None:
+        return "built for the CPU"
+    return None if torch.cuda.is_available() else f"built for CUDA {torch.version.cuda}, and finds no device"
+
+
+def require_device(target: Target) -> None:
+    """Keep PyTorch within the target's memory limit. Raises MissingError when it does not find the device."""
+    import torch
+
+    if target.device != "cuda":
+        return
+    if problem := cuda_problem():
         raise MissingError(
-            "PyTorch finds no CUDA device.",
+            f"PyTorch {torch.__version__} runs on no CUDA device: {problem}.",
             where="target.device",
             hint="run on a machine with an NVIDIA GPU and a CUDA build of torch, or target=cpu",
         )
+    if target.memory_limit is not None:
+        limit = parse_size(target.memory_limit, "target.memory_limit")
+        for device in range(torch.cuda.device_count()):
+            room = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, limit / room), device)
 
 
 def cuda_peak(target: Target) -> int | None:

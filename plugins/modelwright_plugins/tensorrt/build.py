@@ -9,7 +9,7 @@ from typing import Any
 
 from modelwright.api.target import TensorRTLibrary
 from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
-from modelwright_plugins.tensorrt.library import load, logger_of
+from modelwright_plugins.tensorrt.library import load, logger_of, served_capabilities
 from modelwright_plugins.tensorrt.network import count_operators, inputs_of, let_decompose, parse
 from modelwright_plugins.tensorrt.profile import require_known, shapes_of
 
@@ -120,10 +120,9 @@ def _capability(trt: Any, version: str) -> Any:
     name = f"SM{version.replace('.', '')}"
     members = trt.ComputeCapability.__members__
     if name not in members:
-        served = [f"{found[2:-1]}.{found[-1]}" for found in members if found.startswith("SM")]
         raise RecipeError(
             f"TensorRT for RTX builds nothing for compute capability {version}.",
             where="target.compute_capabilities",
-            accepted=", ".join(served),
+            accepted=", ".join(served_capabilities(trt)),
         )
     return members[name]

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelwright.api.target import TensorRTLibrary
 from modelwright.errors import MissingError
+from modelwright.planning.gpu import gpus
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +23,31 @@ def load(library: TensorRTLibrary) -> Any:
         return importlib.import_module(library)
     except (ImportError, OSError) as error:
         raise MissingError(
-            f"{TITLES[library]} cannot be used here: {error}",
+            f"{TITLES[library]} cannot be used here: {error}.",
             where="target.tensorrt",
             hint=f"pip install 'modelwright[{EXTRAS[library]}]'",
         ) from error
+
+
+def problem_of(library: TensorRTLibrary) -> str | None:
+    """What keeps a library from this machine's GPUs; None where nothing does."""
+    try:
+        trt = load(library)
+    except MissingError as error:
+        return f"{error.what.rstrip('.')}; {error.hint}"
+    if not gpus():
+        return "no NVIDIA GPU here" + ("; builds engines without one" if library == "tensorrt_rtx" else "")
+    served = served_capabilities(trt) if library == "tensorrt_rtx" else []
+    here = gpus()[0].compute_capability
+    if served and here not in served:
+        return f"serves compute capability {', '.join(served)}, and this GPU has {here}"
+    return None
+
+
+def served_capabilities(trt: Any) -> list[str]:
+    """The compute capabilities that TensorRT for RTX builds for, such as 8.9."""
+    names = [name for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+    return [f"{name[2:-1]}.{name[-1]}" for name in names]
 
 
 @functools.cache

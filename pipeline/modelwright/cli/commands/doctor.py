@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
+from modelwright.api.format import Format
 from modelwright.cli.output import say, table
 
 
@@ -37,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
             rows.append([kind, name, "missing " + missing if missing else "ready", versions])
     say(table(["", "name", "state", "with"], rows))
     say()
+    say(table(["runtime on NVIDIA GPUs", "state"], _gpu_runtimes(registry.formats)))
+    say()
     say(table(["plugin", "version"], [[item.name, item.version] for item in registry.distributions]))
     installed = {item.metadata["Name"].lower() for item in metadata.distributions() if item.metadata["Name"]}
     if {"onnxruntime", "onnxruntime-gpu"} <= installed:
@@ -46,3 +50,10 @@ def run(args: argparse.Namespace) -> int:
         )
         return 4
     return 0
+
+
+def _gpu_runtimes(formats: Mapping[str, type[Format]]) -> list[list[str]]:
+    ready = (formats[name] for name in formats if not formats[name].missing())
+    # Several formats share a runtime.
+    found = dict.fromkeys(item for format_ in ready for item in format_.gpu_runtimes())
+    return [[item.name, item.problem or "usable"] for item in found]

@@ -1,0 +1,86 @@
+"""NVIDIA GPUs and their driver, asked without any runtime."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+
+# CUdevice_attribute in CUDA's driver API.
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: its name, compute capability such as 9.0, and bytes of memory."""
+
+    name: str
+    compute_capability: str
+    memory: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {self.compute_capability})"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The driver's own version, empty where it does not tell, and the newest CUDA it serves, such as 13.0."""
+
+    version: str
+    cuda: str
+
+
+@functools.cache
+def gpus() -> tuple[Gpu, ...]:
+    """The CUDA devices that the driver shows; empty without a driver."""
+    cuda = _library("libcuda.so.1")
+    count = ctypes.c_int()
+    if cuda is None or cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return ()
+    return tuple(_gpu(cuda, index) for index in range(count.value))
+
+
+@functools.cache
+def driver() -> Driver | None:
+    """The driver's versions; None without a driver."""
+    cuda = _library("libcuda.so.1")
+    number = ctypes.c_int()
+    if cuda is None or cuda.cuDriverGetVersion(ctypes.byref(number)):
+        return None
+    served = f"{number.value // 1000}.{number.value % 1000 // 10}"
+    return Driver(_driver_version(), served)
+
+
+def _gpu(cuda: ctypes.CDLL, index: int) -> Gpu:
+    device, name, memory = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_size_t()
+    cuda.cuDeviceGet(ctypes.byref(device), index)
+    cuda.cuDeviceGetName(name, 128, device)
+    cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+    major, minor = (_attribute(cuda, which, device) for which in (CAPABILITY_MAJOR, CAPABILITY_MINOR))
+    return Gpu(name.value.decode(), f"{major}.{minor}", memory.value)
+
+
+def _attribute(cuda: ctypes.CDLL, which: int, device: ctypes.c_int) -> int:
+    value = ctypes.c_int()
+    cuda.cuDeviceGetAttribute(ctypes.byref(value), which, device)
+    return value.value
+
+
+def _driver_version() -> str:
+    """By NVIDIA's management library, which comes with the driver."""
+    management = _library("libnvidia-ml.so.1")
+    text = ctypes.create_string_buffer(80)
+    if management is None or management.nvmlInit_v2():
+        return ""
+    try:
+        failed = management.nvmlSystemGetDriverVersion(text, len(text))
+    finally:
+        management.nvmlShutdown()
+    return "" if failed else text.value.decode()
+
+
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
