@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.page import page
+from benchmarks.gpu.page import PLOT_FILE, page
+from benchmarks.gpu.plot import attention_plot
 from benchmarks.record import heading, write
 
 TABLES = ("attention", "encoder", "decoder")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and write `gpu-TABLE.json` and `gpu-TABLE.md`; 4 where there is no GPU."""
+    """Measure and write `gpu-TABLE.json`, its page and for attention a plot; 4 where there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--table", action="append", choices=TABLES, help="default: all of them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
                     print(name, row, flush=True)
                     rows.append(row)
                     write(document, page(document), arguments.out, f"gpu-{name}")
+                if name == "attention":
+                    (arguments.out / PLOT_FILE).write_text(attention_plot(rows), encoding="utf-8")
             except Exception:  # shown in the results; the time on a GPU is not lost for the other tables
                 document["failed"] = traceback.format_exc()
                 failed = True

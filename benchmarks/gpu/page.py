@@ -9,6 +9,7 @@ from benchmarks.compression.table import grid
 from benchmarks.models.shape import costs
 
 MISSING = "–"
+PLOT_FILE = "gpu-attention.svg"
 
 
 class Section(NamedTuple):
@@ -39,6 +40,8 @@ def page(document: dict[str, Any]) -> str:
         "",
         *grid(header, cells),
     ]
+    if document["table"] == "attention":
+        lines += ["", f"![Time and memory over tokens]({PLOT_FILE})"]
     if document["failed"]:
         lines += ["", f"Not finished: `{document['failed'].strip().splitlines()[-1]}`"]
     return "\n".join(lines) + "\n"

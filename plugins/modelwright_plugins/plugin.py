@@ -10,6 +10,7 @@ from modelwright.api.metric import Metric
 from modelwright.api.publisher import Publisher
 from modelwright.api.stage import Stage
 from modelwright.hookspecs import hookimpl
+from modelwright_plugins.attention.select import SelectAttention
 from modelwright_plugins.cast.dtype import CastDtype
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
 from modelwright_plugins.compile.tensorrt import CompileTensorRT
@@ -86,6 +87,7 @@ def modelwright_formats() -> Iterable[type[Format]]:
 def modelwright_stages() -> Iterable[type[Stage]]:
     """Stages."""
     yield CastDtype
+    yield SelectAttention
     yield CompileOnnxRuntime
     yield CompileTensorRT
     yield DistillEmbeddings

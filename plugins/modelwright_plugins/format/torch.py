@@ -141,19 +141,22 @@ def load_checkpoint(
     device_map: str | None = None,
     read_from: Path | None = None,
     quantization: QuantizationConfigMixin | None = None,
+    attention: str | None = None,
 ) -> PreTrainedModel:
     """Load a checkpoint for inference: safetensors only, its own code only if the recipe trusted it.
 
     `dtype` is a torch dtype's name and defaults to the model's own; `device_map` goes to accelerate;
     `read_from` is a folder with the same checkpoint in other bytes; `quantization` is what weights are
-    quantized with as they are loaded. Raises RecipeError where transformers does not load it.
+    quantized with as they are loaded; `attention` is `from_pretrained`'s attn_implementation. Raises
+    RecipeError where transformers does not load it, MissingError where that attention is not installed.
     """
     import torch
     import transformers
 
     factory = getattr(transformers, AUTO_CLASSES[model.spec.task])
     # None is no way to leave it out: it would hide what config.json says.
-    settings = {"quantization_config": quantization} if quantization is not None else {}
+    given = {"quantization_config": quantization, "attn_implementation": attention}
+    settings = {key: value for key, value in given.items() if value is not None}
     with _refusals_explained(model):
         loaded: PreTrainedModel = factory.from_pretrained(
             read_from or model.path,
@@ -165,6 +168,17 @@ def load_checkpoint(
             **settings,
         )
     return loaded.eval()
+
+
+def load_as_described(model: Model, device: str) -> PreTrainedModel:
+    """Load a checkpoint to run it: on a device, or where its description places it, with its attention."""
+    device_map, attention = (model.spec.details.get(key) for key in ("device_map", "attention"))
+    loaded = load_checkpoint(
+        model,
+        device_map=str(device_map) if device_map else None,
+        attention=str(attention) if attention else None,
+    )
+    return loaded if device_map else loaded.to(device)
 
 
 def load_skeleton(model: Model) -> PreTrainedModel:
@@ -190,6 +204,12 @@ def _refusals_explained(model: Model) -> Iterator[None]:
     """Name what a configuration's values lead to in the model's own code."""
     try:
         yield
+    except ImportError as error:
+        raise MissingError(
+            f"transformers does not load the checkpoint here: {str(error).strip().partition(chr(10))[0]}",
+            where=str(model.path),
+            hint="install what is named, or choose another attention with attention.select",
+        ) from error
     except (AttributeError, KeyError, NameError, TypeError, ValueError) as error:
         log.exception("Loading the checkpoint failed.")
         raise RecipeError(

@@ -10,7 +10,7 @@ import numpy as np
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs, Tokens
 from modelwright.api.target import Target
-from modelwright_plugins.format.torch import load_checkpoint
+from modelwright_plugins.format.torch import load_as_described
 from modelwright_plugins.format.torch_cache import new_cache, stored_bytes
 from modelwright_plugins.format.torch_device import describe_torch, require_device
 from modelwright_plugins.format.torch_tokenizer import with_fast_tokenizer
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 class TorchCausalRunner(CausalRunner):
-    """The checkpoint in its own dtype with transformers' default attention and a KV cache.
+    """The checkpoint in its own dtype with a KV cache.
 
+    `spec.details["attention"]` is its attention; without it, transformers' default.
     `spec.details["cache"]` is the cache's kind: `dynamic` (the default) grows with the text, `static` is
     allocated once for prompt and new tokens, `quantized` keeps keys and values in 8-bit floats.
     """
@@ -36,12 +37,9 @@ class TorchCausalRunner(CausalRunner):
         with with_fast_tokenizer(model) as with_tokenizer:
             super().__init__(with_tokenizer)
         torch.set_num_threads(target.thread_count)
-        device_map = model.spec.details.get("device_map")
         self.kind = str(model.spec.details.get("cache") or "dynamic")
         self._threads = target.thread_count
-        self.model = load_checkpoint(model, device_map=str(device_map) if device_map else None)
-        if not device_map:
-            self.model = self.model.to(target.device)
+        self.model = load_as_described(model, target.device)
         self.names = set(inspect.signature(self.model.forward).parameters)
         self.cache_item_bytes = 1 if self.kind == "quantized" else self.model.dtype.itemsize
 

@@ -9,14 +9,17 @@ import numpy as np
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
 from modelwright.api.target import Target
-from modelwright_plugins.format.torch import load_checkpoint
+from modelwright_plugins.format.torch import load_as_described
 from modelwright_plugins.format.torch_device import describe_torch, require_device
 from modelwright_plugins.format.torch_tokenizer import with_fast_tokenizer
 from modelwright_plugins.text.runner import TextRunner
 
 
 class TorchRunner(TextRunner):
-    """The checkpoint in its own dtype, with transformers' default attention, on the target's device."""
+    """The checkpoint in its own dtype, on the target's device.
+
+    `spec.details["attention"]` is its attention; without it, transformers' default.
+    """
 
     def __init__(self, model: Model, target: Target) -> None:
         import torch
@@ -25,11 +28,8 @@ class TorchRunner(TextRunner):
         with with_fast_tokenizer(model) as with_tokenizer:
             super().__init__(with_tokenizer)
         torch.set_num_threads(target.thread_count)
-        device_map = model.spec.details.get("device_map")
         self._threads = target.thread_count
-        self._model = load_checkpoint(model, device_map=str(device_map) if device_map else None)
-        if not device_map:
-            self._model = self._model.to(target.device)
+        self._model = load_as_described(model, target.device)
         self._names = set(inspect.signature(self._model.forward).parameters)
 
     def forward(self, inputs: Inputs) -> Floats:

@@ -1,0 +1,156 @@
+"""Choose the attention that a checkpoint runs with in PyTorch."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, JsonValue
+
+from modelwright.api.context import StageContext
+from modelwright.api.model import Model, ModelSize
+from modelwright.api.stage import MIB, Footprint, Stage
+from modelwright.api.target import Target
+from modelwright.errors import ModelwrightError, RecipeError, StageError
+from modelwright_plugins.attention.kernels import FLASH, FUSED, Kernel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Implementation = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
+ON_GPU = ("flash_attention_2", "flash_attention_3")
+# What is tried after the one that was asked for.
+FALLBACKS: tuple[Implementation, ...] = ("sdpa", "eager")
+SATISFY: dict[str, frozenset[str]] = {"flash": FLASH, "fused": FUSED}
+
+
+class SelectAttention(
+    Stage,
+    name="attention.select",
+    takes="torch",
+    gives="torch",
+    fidelity="exact",
+    requires=("torch", "transformers", "accelerate"),
+):
+    """Choose the attention that a checkpoint runs with in PyTorch, and show the kernels behind it.
+
+    ::
+
+        attention: {use: attention.select, implementation: sdpa, require: flash}
+
+    `implementation` is that of `from_pretrained`: `eager` writes attention out, `sdpa` is PyTorch's
+    scaled_dot_product_attention, `flash_attention_2` and `flash_attention_3` are the packages of Dao et al.,
+    `flex_attention` is compiled. One that is not installed, does not run here or is not written for the model
+    is replaced by sdpa, or eager where that is missing, too: decided once, here, and kept with the model.
+
+    The record `attention` says what was asked for and why it was replaced, and how many layers each kernel
+    computed on the target's device, for rows of one length and for padded ones: flash, cuDNN's, memory-
+    efficient, math or eager. With `require: flash` any layer in another kernel than flash attention or
+    cuDNN's fails the step, with `fused` any in math or eager. On a GPU flash attention wants half precision,
+    and PyTorch's own takes no mask of padding.
+
+    Methods: FlashAttention-2 (Dao 2023, arXiv:2307.08691); FlashAttention-3 (Shah et al. 2024,
+    arXiv:2407.08608); memory-efficient attention (Rabe and Staats 2021, arXiv:2112.05682).
+    """
+
+    implementation: Implementation = Field("sdpa", description="The attention to run with.")
+    require: Literal["flash", "fused"] | None = Field(
+        None, description="Fail where a layer's attention is computed by other kernels than these."
+    )
+    padded: bool = Field(True, description="Ask the same of padded batches, which take a mask.")
+
+    def depends_on_machine(self) -> bool:
+        """By the packages and the device that it finds."""
+        return True
+
+    def check_target(self, target: Target) -> None:
+        """FlashAttention's packages are for GPUs."""
+        if self.require is not None and self.implementation in ON_GPU and target.device != "cuda":
+            raise RecipeError(
+                f"{self.implementation} runs on NVIDIA GPUs alone, and require={self.require} allows nothing "
+                "in its place.",
+                where="parameter implementation",
+                accepted="sdpa or flex_attention for the CPU; or target=cuda",
+            )
+
+    def footprint(self, size: ModelSize) -> Footprint:
+        """The checkpoint, read as it is, and copied."""
+        return Footprint(
+            memory_bytes=450 * MIB + size.weight_bytes,
+            disk_bytes=size.weight_bytes + 2 * MIB,
+            result=size,
+        )
+
+    def run(self, model: Model, ctx: StageContext) -> None:
+        """Try what was asked for, count kernels, copy the checkpoint."""
+        from modelwright_plugins.attention.kernels import kernels_used
+
+        chosen, checkpoint, reasons = self._first_that_runs(model, ctx)
+        even = kernels_used(checkpoint, padded=False)
+        padded = kernels_used(checkpoint, padded=True)
+        record: dict[str, JsonValue] = {
+            "asked for": self.implementation,
+            "used": chosen,
+            "kernels": _words(even),
+            "kernels, padded": _words(padded),
+        }
+        if reasons:
+            record["replaced because"] = "; ".join(reasons)
+            ctx.log.warning("Attention is '%s': %s.", chosen, record["replaced because"])
+        ctx.record("attention", record)
+        self._require([even, padded] if self.padded else [even], record, ctx)
+        shutil.copytree(model.path, ctx.out, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        ctx.describe(details={**model.spec.details, "attention": chosen})
+
+    def _first_that_runs(
+        self, model: Model, ctx: StageContext
+    ) -> tuple[Implementation, PreTrainedModel, list[str]]:
+        """The first that loads and runs here, the model with it, and why those before do not."""
+        from modelwright_plugins.attention.kernels import kernels_used
+        from modelwright_plugins.format.torch import load_checkpoint
+        from modelwright_plugins.format.torch_device import require_device
+
+        require_device(ctx.target)
+        reasons: list[str] = []
+        order = (self.implementation, *(other for other in FALLBACKS if other != self.implementation))
+        for number, name in enumerate(order):
+            ctx.progress(number, len(order), f"trying {name}")
+            try:
+                checkpoint = load_checkpoint(model, attention=name).to(ctx.target.device)
+                kernels_used(checkpoint, padded=True)
+            except (ModelwrightError, NotImplementedError, RuntimeError, ValueError) as error:
+                ctx.log.info("'%s' does not run.", name, exc_info=error)
+                reasons.append(f"{name}: {_first_line(error)}")
+            else:
+                return name, checkpoint, reasons
+        raise StageError(
+            f"No attention runs: {'; '.join(reasons)}.",
+            where=model.spec.architecture,
+            hint="the step's log has the whole messages",
+        )
+
+    def _require(
+        self, found: list[dict[Kernel, int]], record: dict[str, JsonValue], ctx: StageContext
+    ) -> None:
+        if self.require is None:
+            return
+        kernels = {kernel for counts in found for kernel in counts}
+        if kernels and kernels <= SATISFY[self.require]:
+            return
+        replaced = record.get("replaced because")
+        raise StageError(
+            f"Attention is computed by {record['kernels']}; in padded batches by {record['kernels, padded']}"
+            + (f" ({replaced})." if replaced else "."),
+            where=ctx.where("require"),
+            accepted=f"{', '.join(sorted(SATISFY[self.require]))} in every layer",
+            hint="on a GPU cast to bf16 or fp16 before; padded=false asks for batches of one length alone",
+        )
+
+
+def _words(counts: dict[Kernel, int]) -> str:
+    return ", ".join(f"{kernel} in {count} layers" for kernel, count in sorted(counts.items())) or "no kernel"
+
+
+def _first_line(error: Exception) -> str:
+    text = error.what if isinstance(error, ModelwrightError) else str(error)
+    return text.strip().partition("\n")[0].rstrip(".")
