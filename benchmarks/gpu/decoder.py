@@ -24,12 +24,12 @@ def measure() -> Iterator[dict[str, Any]]:
         for batch in BATCHES:
             for length in PROMPTS:
                 ids = torch.randint(0, 30000, (batch, length), device="cuda")
-                prompts = {f"PyTorch {way}": _prompt(network, ids) for way, network in networks.items()}
+                prompts = {f"PyTorch {way}": prompt_call(network, ids) for way, network in networks.items()}
                 peaks = {name: peak_bytes(call) for name, call in prompts.items()}
                 if (batch, length) in COMPILED:
                     torch._dynamo.reset()
-                    prompts["PyTorch compiled"] = _prompt(compiled, ids)
-                steps = {f"PyTorch {way}": _step(network, ids) for way, network in networks.items()}
+                    prompts["PyTorch compiled"] = prompt_call(compiled, ids)
+                steps = {f"PyTorch {way}": step_call(network, ids) for way, network in networks.items()}
                 yield {
                     "shape": shape,
                     "parameters": weights,
@@ -54,7 +54,9 @@ def _network(shape: str, way: str) -> Any:
         return LlamaForCausalLM(config).to(torch.bfloat16).eval()
 
 
-def _prompt(network: Any, ids: torch.Tensor) -> Call:
+def prompt_call(network: Any, ids: torch.Tensor) -> Call:
+    """Logits of a prompt's last position, without a cache."""
+
     def call() -> object:
         with torch.inference_mode():
             return network(input_ids=ids, use_cache=False, logits_to_keep=1).logits
@@ -62,7 +64,7 @@ def _prompt(network: Any, ids: torch.Tensor) -> Call:
     return call
 
 
-def _step(network: Any, ids: torch.Tensor) -> Call:
+def step_call(network: Any, ids: torch.Tensor) -> Call:
     """One token behind a prompt that is in the cache; afterwards the cache is as it was."""
     with torch.inference_mode():
         cache = network(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu.timing import Call, free, take_turns
+from benchmarks.gpu.timing import Call, free, peak_bytes, replayed, take_turns
 from benchmarks.models.steps import run_stages
 
 BATCHES, LENGTHS = (1, 16, 64, 256), (32, 128, 512)
@@ -42,6 +42,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     }
     compiled = torch.compile(networks["sdpa"])
     sessions = {name: _session(done.models[step].path / "model.onnx") for name, step in GRAPHS.items()}
+    recording = _session(done.models["compile"].path / "model.onnx", enable_cuda_graph="1")
     for length in LENGTHS:
         for batch in BATCHES:
             ids = torch.randint(1000, 30000, (batch, length), device="cuda")
@@ -52,12 +53,17 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
             if length == COMPILED_LENGTH:
                 torch._dynamo.reset()
                 contenders["PyTorch compiled"] = _forward(compiled, inputs)
+            peaks = {name: peak_bytes(call) for name, call in contenders.items()}
+            contenders["PyTorch sdpa, CUDA graph"] = replayed(contenders["PyTorch sdpa"])
             contenders |= {name: _bound(session, inputs) for name, session in sessions.items()}
+            number = f"{BATCHES.index(batch) + len(BATCHES) * LENGTHS.index(length) + 1}"
+            contenders["the same, CUDA graph"] = _bound(recording, inputs, graph=number)
             yield {
                 "batch": batch,
                 "length": length,
                 "flops": flops(batch, length),
                 "ms": take_turns(contenders),
+                "bytes": peaks,
                 "least_cosine": _least_cosines(contenders),
             }
             free()
@@ -71,16 +77,18 @@ def _forward(network: Any, inputs: dict[str, torch.Tensor]) -> Call:
     return call
 
 
-def _session(graph: Path) -> Any:
+def _session(graph: Path, **options: str) -> Any:
     import onnxruntime as ort
 
-    session = ort.InferenceSession(str(graph), providers=["CUDAExecutionProvider"])
+    session = ort.InferenceSession(str(graph), providers=[("CUDAExecutionProvider", options)])
     assert session.get_providers()[0] == "CUDAExecutionProvider", session.get_providers()
     return session
 
 
-def _bound(session: Any, inputs: dict[str, torch.Tensor]) -> Call:
-    """A run with inputs and outputs that stay on the GPU."""
+def _bound(session: Any, inputs: dict[str, torch.Tensor], graph: str | None = None) -> Call:
+    """A run with inputs and outputs that stay on the GPU, as a CUDA graph where that has a number."""
+    import onnxruntime as ort
+
     batch, length = inputs["input_ids"].shape
     output = torch.empty(batch, length, HIDDEN, dtype=torch.float16, device="cuda")
     binding = session.io_binding()
@@ -94,8 +102,12 @@ def _bound(session: Any, inputs: dict[str, torch.Tensor]) -> Call:
         output = output.float()
     binding.bind_output(name, "cuda", 0, kind, tuple(output.shape), output.data_ptr())
 
+    options = ort.RunOptions()
+    if graph is not None:
+        options.add_run_config_entry("gpu_graph_id", graph)
+
     def call() -> torch.Tensor:
-        session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding, options)
         return output
 
     call.bound = bound  # type: ignore[attr-defined]  # kept for as long as it is called

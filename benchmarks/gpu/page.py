@@ -24,7 +24,7 @@ class Section(NamedTuple):
 def page(document: dict[str, Any]) -> str:
     """The page of one table."""
     roof, device = document["roof"], document["device"]
-    tables = {"attention": _attention, "encoder": _encoder, "decoder": _decoder}
+    tables = {"attention": _attention, "encoder": _encoder, "decoder": _decoder, "runtimes": _runtimes}
     title, text, header, cells = tables[document["table"]](document["rows"], roof)
     lines = [
         f"# {title}",
@@ -70,10 +70,12 @@ def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Sectio
 
 def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
+    held = list(rows[0]["bytes"]) if rows else []
     cells = [
         [
             f"{row['batch']} x {row['length']}",
             *(_timed(row["ms"].get(name), row["flops"], roof["flops"]) for name in names),
+            *(_mib(row["bytes"].get(name)) for name in held),
             f"{min(row['least_cosine'].values()):.5f}",
         ]
         for row in rows
@@ -81,9 +83,9 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     return Section(
         "MiniLM in float16",
         "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
-        "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), and the least "
-        "cosine of a token's vector with that of eager attention.",
-        ["batch x length", *names, "least cosine"],
+        "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), what that "
+        "allocates in PyTorch, and the least cosine of a token's vector with that of eager attention.",
+        ["batch x length", *names, *(f"MiB, {name}" for name in held), "least cosine"],
         cells,
     )
 
@@ -109,6 +111,31 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
         "Llamas in bfloat16",
         "Milliseconds to read a prompt (share of the roof's rate), what that allocates, and milliseconds of "
         "one more token (share of the roof's bandwidth that reading the weights once takes).",
+        header,
+        cells,
+    )
+
+
+def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
+    names = list(dict.fromkeys(name for row in rows for name in row["prompt_ms"]))
+    cells = []
+    for row in rows:
+        operations, weights = costs(row["shape"], row["batch"], row["length"])
+        cells.append(
+            [
+                row["shape"],
+                f"{row['batch']} x {row['length']:,}",
+                *(_timed(row["prompt_ms"].get(name), operations, roof["flops"]) for name in names),
+                *(_timed(row["token_ms"].get(name), weights, roof["bytes"]) for name in names),
+            ]
+        )
+    header = ["shape", "batch x prompt"]
+    header += [*(f"prompt, {name}" for name in names), *(f"token, {name}" for name in names)]
+    return Section(
+        "Llamas in float16, in two runtimes",
+        "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
+        "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits; ONNX "
+        "Runtime's ids come from the host.",
         header,
         cells,
     )

@@ -1,0 +1,102 @@
+"""Llamas of random float16 weights in PyTorch and in ONNX Runtime, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.decoder import BATCHES, PROMPTS, prompt_call, step_call
+from benchmarks.gpu.timing import Call, free, take_turns
+from benchmarks.models.shape import SHAPES, write_checkpoint
+from benchmarks.models.steps import run_stages
+from modelwright.api.model import Model
+from modelwright.api.target import Target
+from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
+from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph
+from modelwright_plugins.format.onnx_session import open_session
+
+TARGET = Target(device="cuda", provider="CUDAExecutionProvider")
+STAGES: dict[str, dict[str, Any]] = {
+    "cast": {"use": "cast.dtype", "dtype": "fp16"},
+    "export": {"use": "export.onnx", "opset": 23},
+    "compile": {"use": "compile.onnxruntime", "variant": "fused"},
+    "quantize": {"use": "quantize.onnx_weight_only", "method": "rtn", "block_size": 32, "after": "export"},
+    "compile4": {"use": "compile.onnxruntime", "variant": "fused"},
+}
+GRAPHS = {"ONNX Runtime": "compile", "ONNX Runtime, 4 bits": "compile4"}
+
+
+def measure(work: Path) -> Iterator[dict[str, Any]]:
+    """A row for each shape, batch and length of prompt: milliseconds of the prompt and of one more token."""
+    from transformers import AutoModelForCausalLM
+
+    for shape in SHAPES:
+        done = run_stages(STAGES, write_checkpoint(shape, work), work, target="cuda")
+        folder = done.models["cast"].path
+        network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).cuda().eval()
+        graphs = {name: _Graph(done.models[step]) for name, step in GRAPHS.items()}
+        for batch in BATCHES:
+            for length in PROMPTS:
+                ids = torch.randint(0, 30000, (batch, length), device="cuda")
+                bound = {name: graph.calls(ids) for name, graph in graphs.items()}
+                prompts = {"PyTorch sdpa": prompt_call(network, ids)}
+                steps = {"PyTorch sdpa": step_call(network, ids)}
+                prompts |= {name: calls[0] for name, calls in bound.items()}
+                steps |= {name: calls[1] for name, calls in bound.items()}
+                yield {
+                    "shape": shape,
+                    "batch": batch,
+                    "length": length,
+                    "prompt_ms": take_turns(prompts, rounds=5),
+                    "token_ms": take_turns(steps, rounds=5),
+                }
+                del prompts, steps, bound
+                free()
+        del network, graphs
+        free()
+
+
+class _Graph:
+    """A session whose cache is one buffer on the GPU, that attention appends to."""
+
+    def __init__(self, model: Model) -> None:
+        assert model.spec.generation is not None
+        self._session = open_session(model, TARGET)
+        self._graph = CausalGraph.read(self._session, model.spec.generation, model.path)
+        self._vocabulary = model.spec.generation.vocabulary
+
+    def calls(self, ids: torch.Tensor) -> tuple[Call, Call]:
+        """Reading the prompt, and one token behind it, which the next call writes over."""
+        import onnxruntime as ort
+
+        batch, length = ids.shape
+        rows = ids.cpu().numpy()
+        buffers = CacheBuffers("shared", self._graph, batch, length + 1, "cuda")
+        logits = ort.OrtValue.ortvalue_from_shape_and_type(
+            (batch, 1, self._vocabulary), self._graph.logits_dtype.type, "cuda", 0
+        )
+        last = ort.OrtValue.ortvalue_from_numpy(np.array([1], np.int64))
+        assert self._graph.limits_logits
+
+        binding = self._session.io_binding()
+        buffers.bind(binding, 0, length)
+        binding.bind_ortvalue_input(LOGITS_TO_KEEP, last)
+        binding.bind_ortvalue_output(LOGITS, logits)
+
+        def call(past: int, tokens: np.ndarray) -> Call:
+            mask = np.ones((batch, past + tokens.shape[1]), np.int64)
+            inputs = self._graph.token_inputs(tokens, mask)
+
+            def run() -> object:
+                for name, array in inputs.items():
+                    binding.bind_cpu_input(name, array)
+                self._session.run_with_iobinding(binding)
+                return buffers  # what is bound lives as long as the call
+
+            return run
+
+        return call(0, rows), call(length, rows[:, :1])
