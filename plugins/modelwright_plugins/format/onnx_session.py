@@ -79,10 +79,18 @@ def session_on(
         with contextlib.redirect_stdout(sys.stderr):
             ort.preload_dlls(msvc=False)
     options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
-    # Without fallback: Python's own would repeat on the CPU what the provider failed at.
-    session = ort.InferenceSession(
-        str(graph), options, providers=[(provider, provider_options(target))], enable_fallback=0
-    )
+    given = [(provider, provider_options(target))]
+    try:
+        # Without fallback: Python's own would repeat on the CPU what the provider failed at.
+        session = ort.InferenceSession(str(graph), options, providers=given, enable_fallback=0)
+    except RuntimeError as error:
+        if "provider option" not in str(error):
+            raise
+        raise RecipeError(
+            f"{provider} does not take its options: {str(error).rpartition(' : ')[2]}",
+            where="target.provider_options",
+            accepted="those of ONNX Runtime's documentation of the provider",
+        ) from error
     if session.get_providers()[0] != provider:
         raise MissingError(
             f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}.",
