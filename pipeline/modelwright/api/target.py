@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -47,6 +47,11 @@ class Target(BaseModel):
     def resolved(self) -> Target:
         """The same target with `threads` filled in for this machine."""
         return self if self.threads else self.model_copy(update={"threads": available_cpus()})
+
+    def said(self) -> dict[str, Any]:
+        """Device, threads, provider and whatever else is not as by default, as plain data."""
+        always = self.model_dump(mode="json", include={"device", "threads", "provider"})
+        return always | self.model_dump(mode="json", exclude_defaults=True)
 
     @property
     def thread_count(self) -> int:

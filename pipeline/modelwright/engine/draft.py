@@ -114,7 +114,7 @@ class ReportDraft:
             environment=Environment(
                 hardware=describe_hardware(),
                 software=self.software(),
-                target=plan.target.model_dump(mode="json"),
+                target=plan.target.said(),
             ),
             time=TimeSpent(
                 total=total,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -13,11 +14,13 @@ from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.api.target import Target, TensorRTLibrary
 from modelwright.errors import RecipeError
 from modelwright.planning.devices import parse_size
+from modelwright.planning.gpu import driver, gpus
+from modelwright_plugins.export.onnx import STANDARD_ATTENTION
 from modelwright_plugins.format.engines import Engine, Engines
 from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.tensorrt.build import EngineBuilder, Profiles, Settings
 from modelwright_plugins.tensorrt.library import TITLES
-from modelwright_plugins.tensorrt.profile import Profile
+from modelwright_plugins.tensorrt.profile import Profile, with_total
 from modelwright_plugins.text.companions import copy_companions
 
 # What TensorRT for RTX does not offer, or only on the GPU that it builds for.
@@ -52,8 +55,7 @@ class CompileTensorRT(
         "onnxruntime-only": CONTRIB,
         "uint8": UNSIGNED,
     },
-    tasks=("embed", "classify"),
-    requires=("onnx", "tensorrt"),
+    requires=("onnx", "onnx-ir", "tensorrt"),
 ):
     """Build an engine for NVIDIA GPUs with TensorRT, or with TensorRT for RTX where the target says so.
 
@@ -64,13 +66,16 @@ class CompileTensorRT(
                                                     {batch: [1, 8, 64], length: [1, 128, 512]}]}
 
     Each profile says [min, opt, max] of every dynamic dimension of the graph, and the engine is fastest at
-    opt; left out, there is one up to 32 texts of the model's longest. Networks are strongly typed: they
+    opt; left out, there is one up to 32 texts of the model's longest. A model that generates is exported with
+    attention=attention; its dimension `past` counts tokens in the KV cache, and left out there are profiles
+    for up to 8 prompts and for the tokens after them. Networks are strongly typed: they
     compute in the types of the graph, so that half precision is a step cast.dtype before the export, and
     int8 a quantize.onnx_static with activation=int8 and without the tables of embeddings. ONNX's Attention
     becomes fused attention; what no fused kernel serves fails the step, unless `decomposable` lets it be
     computed in parts.
 
-    The result keeps the graph beside the engine, for other machines. TensorRT for RTX builds without a GPU,
+    The result keeps the graph beside the engine, for other machines; with `fallback` it runs there in ONNX
+    Runtime, and says so. TensorRT for RTX builds without a GPU,
     for the compute capabilities of the target or all that it serves. Raises StageError that names node,
     operator and reason where the graph cannot be taken, MissingError where the workspace is too small.
     """
@@ -91,6 +96,7 @@ class CompileTensorRT(
     version_compatible: bool = Field(False, description="Later minor versions of TensorRT run it, too.")
     hardware_compatible: bool = Field(False, description="GPUs from Ampere on run it, whichever built it.")
     sparse_weights: bool = Field(False, description="Use kernels for weights that are 2:4 sparse.")
+    fallback: bool = Field(False, description="Run the graph in ONNX Runtime where no engine fits.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -108,6 +114,13 @@ class CompileTensorRT(
                 "TensorRT fuses attention in float16 and bfloat16 alone, and this model's type is float32.",
                 where="parameter decomposable",
                 accepted="a step cast.dtype with fp16 or bf16 before the export, or decomposable=true",
+            )
+        if spec.task == "generate" and STANDARD_ATTENTION not in spec.tags:
+            raise RecipeError(
+                "Attention over the graph's KV cache is an operator of ONNX Runtime's own "
+                "(GroupQueryAttention), which TensorRT's parser does not take.",
+                where="parameter use",
+                accepted="a step export.onnx with attention=attention before",
             )
         if self.sparse_weights and "sparse-2:4" not in spec.tags:
             raise RecipeError(
@@ -141,8 +154,9 @@ class CompileTensorRT(
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, the network's weights and the engine; graph and engine on disk."""
+        generates = size.anatomy is not None and size.anatomy.shape.generates
         return Footprint(
-            memory_bytes=350 * MIB + 4 * size.weight_bytes,
+            memory_bytes=350 * MIB + (5 if generates else 4) * size.weight_bytes,
             disk_bytes=2 * size.weight_bytes + 8 * MIB,
             result=size,
         )
@@ -151,10 +165,10 @@ class CompileTensorRT(
         """Parse, build, and write engine, graph and the table of what runs it."""
         library = self._library(ctx.target)
         ctx.progress(0, 2, "parsing")
-        builder = EngineBuilder(library, model.path / GRAPH_FILE, ctx.where)
+        builder = EngineBuilder(library, self._graph(model, ctx), ctx.where)
         if self.decomposable:
             builder.let_decompose()
-        profiles = self.profiles or _usual(model.spec)
+        profiles = [with_total(profile) for profile in self.profiles or _usual(model.spec)]
         ctx.progress(1, 2, "building")
         engine = builder.build(profiles, self._settings(ctx.target))
         for file in model.path.glob(f"{GRAPH_FILE}*"):
@@ -165,15 +179,30 @@ class CompileTensorRT(
             Engine(
                 library=library,
                 version=builder.version,
-                compute_capabilities=ctx.target.compute_capabilities,
+                compute_capabilities=ctx.target.compute_capabilities or _built_for(library),
+                driver=found.version if (found := driver()) else None,
+                cuda=found.cuda if found else None,
                 profiles=tuple({name: tuple(sizes) for name, sizes in item.items()} for item in profiles),
                 operators=builder.operators,
                 decomposable=self.decomposable,
             ),
             engine,
         )
-        ctx.describe(dtype=model.spec.dtype)
+        ctx.describe(dtype=model.spec.dtype, details={"fallback": True} if self.fallback else {})
         ctx.record("engine", {"library": TITLES[library], "version": builder.version, "bytes": len(engine)})
+
+    def _graph(self, model: Model, ctx: StageContext) -> Path:
+        """The file to parse: of a model that generates a copy whose caches are joined outside attention."""
+        if model.spec.task != "generate":
+            return model.path / GRAPH_FILE
+        from modelwright_plugins.format.onnx_graph import load_graph, save_graph
+        from modelwright_plugins.tensorrt.causal import join_caches_outside
+
+        graph = load_graph(model.path, weights=False)
+        join_caches_outside(graph)
+        scratch = ctx.scratch("graph")
+        save_graph(graph, scratch)
+        return scratch / GRAPH_FILE
 
     def _library(self, target: Target) -> TensorRTLibrary:
         self.check_target(target)
@@ -190,6 +219,18 @@ class CompileTensorRT(
         )
 
 
+def _built_for(library: TensorRTLibrary) -> tuple[str, ...]:
+    """The GPU here, which TensorRT builds for; TensorRT for RTX builds for all that it serves."""
+    return (gpus()[0].compute_capability,) if library == "tensorrt" and gpus() else ()
+
+
 def _usual(spec: ModelSpec) -> Profiles:
-    """Batches of up to 32 texts."""
-    return [{"batch": (1, 8, 32), "length": (1, min(128, spec.max_length), spec.max_length)}]
+    """Batches of up to 32 texts; of a model that generates up to 8 prompts, and the tokens after them."""
+    longest = spec.max_length
+    if spec.task == "generate":
+        usual = min(128, longest - 1)
+        return [
+            {"batch": (1, 1, 8), "length": (1, usual, longest), "past": (0, 0, 0)},
+            {"batch": (1, 1, 8), "length": (1, 1, 1), "past": (1, usual, longest - 1)},
+        ]
+    return [{"batch": (1, 8, 32), "length": (1, min(128, longest), longest)}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.text.outputs import OUTPUTS
 
+STANDARD_ATTENTION = "standard-attention"
 # Families whose layers carry a recurrent state; the export looks at the model itself, this refuses earlier.
 RECURRENT = ("Mamba", "FalconMamba", "Rwkv", "RecurrentGemma", "xLSTM", "Jamba", "Bamba", "Zamba")
 
@@ -64,6 +66,11 @@ class ExportOnnx(
         """The model builder's too, where it is: it writes some of the graphs."""
         builder = installed_version("onnxruntime-genai")
         return super().versions() | ({"onnxruntime-genai": builder} if builder else {})
+
+    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+        """Also `standard-attention`, where attention over a cache is ONNX's own."""
+        own = {STANDARD_ATTENTION} if self.attention == "attention" else set()
+        return tuple(sorted({*super().tags_after(tags)} | own))
 
     def check(self, spec: ModelSpec) -> None:
         """Refuse what has no KV cache, and a graph with a cache below opset 23."""

@@ -16,9 +16,10 @@ TABLE_FILE = "engines.json"
 class Engine(BaseModel):
     """One engine: the library and version that built it and alone can load it, and the GPUs it is for.
 
-    Without `compute_capabilities` it is for all that the library serves (TensorRT for RTX), or for the GPU
-    that built it. `profiles` are [min, opt, max] of each dynamic dimension. `operators` are those of the
-    network it was built from; where it is not `decomposable`, each `Attention` of them is a fused kernel.
+    `driver` and `cuda` are the versions where it was built, None without a GPU. Without
+    `compute_capabilities` it is for all that the library serves (TensorRT for RTX). `profiles` are [min, opt,
+    max] of each dynamic dimension. `operators` are those of the network it was built from; where it is not
+    `decomposable`, each `Attention` of them is a fused kernel.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +28,7 @@ class Engine(BaseModel):
     version: str
     compute_capabilities: tuple[str, ...] = ()
     driver: str | None = None
+    cuda: str | None = None
     profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()
     operators: dict[str, int] = {}
     decomposable: bool = False

@@ -64,7 +64,7 @@ class CausalGraph:
         past = [name for name in inputs if PAST.fullmatch(name)]
         unknown = set(inputs) - set(past) - set(TOKEN_INPUTS)
         lacking = {"input_ids", "attention_mask"} - set(inputs)
-        lacking |= ({LOGITS} | {_present(name) for name in past}) - set(outputs)
+        lacking |= ({LOGITS} | {present_of(name) for name in past}) - set(outputs)
         if not past or unknown or lacking:
             raise RecipeError(
                 "The graph does not generate with a KV cache that this runner knows.",
@@ -85,7 +85,7 @@ class CausalGraph:
             caches=tuple(
                 CacheTensor(
                     name,
-                    _present(name),
+                    present_of(name),
                     heads[name],
                     _number(widths[name], name, path),
                     _dtype(inputs[name].type, name, path),
@@ -107,7 +107,8 @@ class CausalGraph:
         return {cache.past: np.zeros(cache.shape(batch, 0), cache.dtype) for cache in self.caches}
 
 
-def _present(past: str) -> str:
+def present_of(past: str) -> str:
+    """The output that an input of the cache comes back as."""
     return past.replace("past_key_values.", "present.")
 
 

@@ -37,7 +37,7 @@ class OnnxCausalRunner(CausalRunner):
 
     def __init__(self, model: Model, target: Target, cache: CacheKind | None = None) -> None:
         super().__init__(model)
-        self._target = target
+        self._target, self._model = target, model
         self._session = open_session(model, target)
         self._graph = CausalGraph.read(self._session, self.generation, model.path)
         self.cache_item_bytes = self._graph.caches[0].dtype.itemsize
@@ -70,7 +70,7 @@ class OnnxCausalRunner(CausalRunner):
         """Runtime, provider, threads, the kind of cache and how padded batches run."""
         padded = {"left": "padded on the left", "right": "padded on the right", None: "row by row"}
         return {
-            **describe_session(self._target),
+            **describe_session(self._model, self._target),
             "cache": self.cache,
             "unequal rows": padded[self.padding],
         }

@@ -28,7 +28,7 @@ class OnnxRunner(TextRunner):
                 f"The graph has no output '{wanted}'.", where=str(model.path), accepted=str(names)
             )
         self._output = [wanted]
-        self._target = target
+        self._target, self._model = target, model
         self._captured = CapturedRuns(self._session, self._inputs, wanted) if target.graph_capture else None
 
     def forward(self, inputs: Inputs) -> Floats:
@@ -40,4 +40,4 @@ class OnnxRunner(TextRunner):
 
     def describe(self) -> dict[str, str]:
         """Runtime, provider, threads."""
-        return describe_session(self._target)
+        return describe_session(self._model, self._target)

@@ -129,13 +129,15 @@ def provider_options(target: Target) -> dict[str, str]:
     return options
 
 
-def describe_session(target: Target) -> dict[str, str]:
-    """Runtime, provider, threads."""
+def describe_session(model: Model, target: Target) -> dict[str, str]:
+    """Runtime, provider, threads, and what the graph runs in place of, where it does."""
     import onnxruntime as ort
 
     options = ", ".join(f"{key}={value}" for key, value in provider_options(target).items())
+    instead = model.spec.details.get("in place of")
     return {
         "runtime": f"ONNX Runtime {ort.__version__}",
+        **({"in place of": str(instead)} if instead else {}),
         "provider": target.provider,
         **({"provider options": options} if options else {}),
         "threads": str(target.thread_count),

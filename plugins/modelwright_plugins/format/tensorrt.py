@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from modelwright.api.format import Format, GpuRuntime
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
-from modelwright.errors import RecipeError
+from modelwright.errors import MissingError, RecipeError
 from modelwright_plugins.format.engines import Engines
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.tensorrt.library import TITLES, problem_of
+
+log = logging.getLogger(__name__)
 
 
 class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
@@ -52,7 +55,24 @@ class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
         return dict(sorted({**others, **fused}.items()))
 
     def runner(self, model: Model, target: Target) -> Runner:
-        """The engine for this machine's GPU. Raises MissingError where there is none that fits."""
+        """The engine for this machine's GPU, or where the recipe allows it and none fits, the graph.
+
+        Raises MissingError where none fits.
+        """
+        if model.spec.details.get("fallback"):
+            from modelwright_plugins.format.tensorrt_engine import require_engine
+
+            try:
+                require_engine(Engines.read(model.path))
+            except MissingError as error:
+                log.warning("%s The graph runs in ONNX Runtime instead.", error.what)
+                details = {"in place of": f"an engine. {error.what}"}
+                spec = model.spec.model_copy(update={"format": "onnx", "details": details})
+                return Onnx().runner(Model(model.path, spec, model.digest), target)
+        if model.spec.task == "generate":
+            from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
+
+            return TensorRTCausalRunner(model)
         from modelwright_plugins.format.tensorrt_runner import TensorRTRunner
 
-        return TensorRTRunner(model, target)
+        return TensorRTRunner(model)

@@ -24,6 +24,14 @@ Profile = dict[str, Range]
 Shape = tuple[int, ...]
 
 
+def with_total(profile: Mapping[str, tuple[int, int, int]]) -> dict[str, tuple[int, int, int]]:
+    """A profile of a KV cache with its dimension `total`: the past and what is new."""
+    if "past" not in profile or "length" not in profile or "total" in profile:
+        return dict(profile)
+    least, usual, most = (past + new for past, new in zip(profile["past"], profile["length"], strict=True))
+    return {**profile, "total": (least, usual, most)}
+
+
 def shapes_of(
     profile: Mapping[str, Sequence[int]], name: str, dimensions: Sequence[int | str], where: str
 ) -> tuple[Shape, Shape, Shape]:

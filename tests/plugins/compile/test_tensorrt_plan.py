@@ -10,6 +10,7 @@ import pytest
 from modelwright.errors import MissingError, RecipeError
 from modelwright.main import plan
 from modelwright.testing.recipes import write_recipe
+from modelwright.testing.tiny_causal import write_tiny_causal
 from modelwright.testing.tiny_model import write_tiny_model
 
 CAST = {"cast": {"use": "cast.dtype", "dtype": "fp16"}}
@@ -58,6 +59,22 @@ def test_a_chain_that_it_cannot_take_is_refused(chain: str, tmp_path: Path) -> N
     stages, words = CHAINS[chain]
     with pytest.raises(RecipeError, match=words):
         planned(tmp_path, stages)
+
+
+def test_a_graph_whose_cache_is_onnx_runtimes_own_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
+    model = write_tiny_causal(tmp_path / "model")
+    own = {"use": "export.onnx", "attention": "attention"}
+    recipes = [
+        write_recipe(
+            tmp_path / name, {"stages": {**CAST, "export": export, **COMPILE}, "target": BUILD}, model
+        )
+        for name, export in (("gqa", EXPORT["export"]), ("own", own))
+    ]
+    with pytest.raises(RecipeError, match="GroupQueryAttention") as refused:
+        plan(recipes[0], artifacts=tmp_path / "artifacts", store=tmp_path / "store")
+    assert refused.value.accepted == "a step export.onnx with attention=attention before"
+    plan(recipes[1], artifacts=tmp_path / "artifacts", store=tmp_path / "store")
 
 
 def test_half_precision_and_parts_are_taken(tmp_path: Path) -> None:

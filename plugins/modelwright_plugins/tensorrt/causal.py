@@ -1,0 +1,68 @@
+"""Graphs with a KV cache, as TensorRT takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modelwright_plugins.format.onnx_graph import add_initializer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Places of Attention's inputs (ONNX operators, Attention-23).
+MASK, PAST_KEY, PAST_VALUE = 3, 4, 5
+HEADS_LAST = [0, 2, 1, 3]
+
+
+def join_caches_outside(model: ir.Model) -> int:
+    """Take keys and values of the past out of each Attention, which TensorRT wants to be of one output.
+
+    `Attention(q, k, v, mask, past_k, past_v)` of [batch, length, heads · width] becomes
+    `Concat(past_k, k)`, which is the present, and `Attention` of four dimensions over it: the same values.
+    Returns how many were changed.
+    """
+    found = [node for node in model.graph if node.op_type == "Attention" and len(node.inputs) > PAST_VALUE]
+    for node in found:
+        _join_outside(model.graph, node)
+    return len(found)
+
+
+def _join_outside(graph: ir.Graph, node: ir.Node) -> None:
+    import onnx_ir as ir
+
+    tape = ir.tape.Tape()
+    prefix = node.outputs[0].name
+
+    def heads(place: int, count: int) -> ir.Value:
+        shape = add_initializer(graph, f"{prefix}_joined_heads_{place}", np.array([0, 0, count, -1]))
+        split = tape.op("Reshape", [node.inputs[place], shape])
+        return tape.op("Transpose", [split], attributes={"perm": HEADS_LAST})
+
+    queries, kept = (node.attributes[name].as_int() for name in ("q_num_heads", "kv_num_heads"))
+    query, key, value = heads(0, queries), heads(1, kept), heads(2, kept)
+    present = [
+        tape.op("Concat", [node.inputs[past], new], attributes={"axis": 2})
+        for past, new in ((PAST_KEY, key), (PAST_VALUE, value))
+    ]
+    attributes = {
+        name: value for name, value in node.attributes.items() if name not in ("q_num_heads", "kv_num_heads")
+    }
+    output = tape.op("Attention", [query, *present, node.inputs[MASK]], attributes=attributes)
+    turned = tape.op("Transpose", [output], attributes={"perm": HEADS_LAST})
+    flat = add_initializer(graph, f"{prefix}_joined_flat", np.array([0, 0, -1]))
+    joined = tape.op("Reshape", [turned, flat])
+    for number, made in enumerate(tape.nodes):
+        made.name = f"{node.name}_joined_{number}"
+        made.outputs[0].name = f"{prefix}_joined_{number}"
+    # The attention keeps its name, so that a refusal names the layer.
+    attention = output.producer()
+    assert attention is not None
+    attention.name = str(node.name)
+    graph.insert_before(node, tape.nodes)
+    for old, new in zip(node.outputs, (joined, *present), strict=False):
+        name, new.shape, new.type = old.name, old.shape, old.type
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        old.name, new.name = f"{name}_before", name
+    graph.remove(node, safe=True)
