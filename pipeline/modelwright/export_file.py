@@ -167,6 +167,7 @@ def _run(registry: Registry, step: Stage, checkpoint: Path, scratch: Path) -> Pa
         **Model(checkpoint, spec, "unread").to_dict(),
         "out": str(out),
         "checkpoint_dir": str(kept),
+        "cache_dir": str(kept),
         "logs": str(scratch / "logs"),
         "target": target.model_dump(mode="json"),
         "seed": 0,

@@ -40,6 +40,8 @@ class FolderContext:
         self.checkpoint_dir = folder / "checkpoint"
         self.out.mkdir(parents=True)
         self.checkpoint_dir.mkdir()
+        self.cache_dir = folder / "cache"
+        self.cache_dir.mkdir()
         self.target = target or Target(threads=2)
         self.seed = seed
         self.models: Mapping[str, Model] = dict(models or {})

@@ -19,12 +19,15 @@ class StageContext(Protocol):
     """The handle that `Stage.run` is given.
 
     `out` is an empty folder for the result. `checkpoint_dir` survives a kill and is emptied when the step
-    is sealed. `log` is kept per step; what native code prints to the standard streams goes there too.
+    is sealed. `cache_dir` is shared by all runs of the stage that use this store, also at once: for what
+    makes the next faster and changes no result. `log` is kept per step; what native code prints to the
+    standard streams goes there too.
     `models` are those of the stage's `model_names`, by field.
     """
 
     out: Path
     checkpoint_dir: Path
+    cache_dir: Path
     target: Target
     seed: int
     log: logging.Logger

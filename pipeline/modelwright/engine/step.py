@@ -41,6 +41,7 @@ class WorkerContext:
     ) -> None:
         self.out = Path(payload["out"])
         self.checkpoint_dir = Path(payload["checkpoint_dir"])
+        self.cache_dir = Path(payload["cache_dir"])
         self.target = Target.model_validate(payload["target"])
         self.seed: int = payload["seed"]
         self.log = logging.getLogger(stage.name)

@@ -67,7 +67,8 @@ class StepRunner:
         with store.workspace(key) as folder:
             with disk_errors(store.root, "write to the store"):
                 (folder / "model").mkdir()
-                store.checkpoints(key).mkdir(parents=True, exist_ok=True)
+                for kept in (store.checkpoints(key), store.cache(step.stage.name)):
+                    kept.mkdir(parents=True, exist_ok=True)
             log = self._log(step.name)  # not in the folder, which goes away when the step fails
             with Worker(
                 HANDLER,
@@ -99,6 +100,7 @@ class StepRunner:
             },
             "out": str(folder / "model"),
             "checkpoint_dir": str(self._plan.workspace.store.checkpoints(key)),
+            "cache_dir": str(self._plan.workspace.store.cache(step.stage.name)),
             "logs": str(self._logs),
             "target": self._plan.target.model_dump(mode="json"),
             "seed": recipe.text.seed,

@@ -40,14 +40,14 @@ def move_folder(folder: Path, path: Path) -> None:
     _fsync(path.parent)
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replace a file's text in one step."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Replace a file's content in one step; text is written as UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)

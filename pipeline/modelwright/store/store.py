@@ -40,6 +40,7 @@ class Store:
         store/steps/<key>/{model/, step.json, log.txt}     sealed
         store/tmp/                                         being written
         store/checkpoints/<key>/                           survives a kill; gone when the step is sealed
+        store/caches/<stage>/                              what makes a stage's next run faster
         store/locks/                                       one lock file per key
 
     A step is written aside and renamed when it is whole, so a killed run leaves nothing half-written.
@@ -51,7 +52,7 @@ class Store:
     def prepare(self) -> None:
         """Make the folders. Raises RecipeError when the place is not writable."""
         with disk_errors(self.root, "write to the store"):
-            for name in ("steps", "tmp", "locks", "checkpoints", "evidence"):
+            for name in ("steps", "tmp", "locks", "checkpoints", "caches", "evidence"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             write_file(self.root / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
 
@@ -115,6 +116,10 @@ class Store:
         """Where a stage keeps what must survive a kill."""
         return self.root / "checkpoints" / key
 
+    def cache(self, stage: str) -> Path:
+        """Where a stage's runs keep what makes the next faster and changes no result."""
+        return self.root / "caches" / stage
+
     def evidence(self, key: str) -> Path | None:
         """The folder of observations kept under that key, or None."""
         folder = self.root / "evidence" / key
@@ -143,7 +148,7 @@ class Store:
         """
         limit = time.time() - older_than_days * 86400
         removed = freed = 0
-        for kind in ("steps", "evidence", "checkpoints", "tmp"):
+        for kind in ("steps", "evidence", "checkpoints", "caches", "tmp"):
             for folder in sorted((self.root / kind).glob("*")):
                 size = self._remove(folder, limit)
                 removed += size is not None

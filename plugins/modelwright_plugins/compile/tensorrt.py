@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Self
 
@@ -19,10 +21,14 @@ from modelwright_plugins.export.onnx import STANDARD_ATTENTION
 from modelwright_plugins.format.engines import Engine, Engines
 from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.tensorrt.build import EngineBuilder, Profiles, Settings
-from modelwright_plugins.tensorrt.library import TITLES
+from modelwright_plugins.tensorrt.layers import layers_of
+from modelwright_plugins.tensorrt.library import TITLES, load, problem_of
 from modelwright_plugins.tensorrt.profile import Profile, with_total
+from modelwright_plugins.tensorrt.timing import TimingCache
 from modelwright_plugins.text.companions import copy_companions
 
+# What the inspector says of the engine's layers, where it runs on the machine that builds it.
+LAYERS_FILE = "layers.json"
 # What TensorRT for RTX does not offer, or only on the GPU that it builds for.
 NOT_FOR_RTX = {
     "refit": "needs the GPU that it builds for",
@@ -107,6 +113,10 @@ class CompileTensorRT(
                 raise ValueError(f"{error.what} accepted: {error.accepted}") from error
         return self
 
+    def depends_on_machine(self) -> bool:
+        """TensorRT chooses the kernels that are fastest on the GPU here."""
+        return True
+
     def check(self, spec: ModelSpec) -> None:
         """Fused attention computes in 16 bits, sparse kernels in 2:4."""
         if spec.dtype == "float32" and not self.decomposable:
@@ -170,7 +180,9 @@ class CompileTensorRT(
             builder.let_decompose()
         profiles = [with_total(profile) for profile in self.profiles or _usual(model.spec)]
         ctx.progress(1, 2, "building")
-        engine = builder.build(profiles, self._settings(ctx.target))
+        # TensorRT for RTX measures nothing while it builds: it chooses kernels where the engine runs.
+        times = TimingCache(ctx.cache_dir, library) if library == "tensorrt" else None
+        engine = builder.build(profiles, self._settings(ctx.target), times)
         for file in model.path.glob(f"{GRAPH_FILE}*"):
             shutil.copyfile(file, ctx.out / file.name)
         copy_companions(model.path, ctx.out)
@@ -189,6 +201,11 @@ class CompileTensorRT(
             engine,
         )
         ctx.describe(dtype=model.spec.dtype, details={"fallback": True} if self.fallback else {})
+        if problem_of(library) is None:
+            layers = layers_of(load(library), engine)
+            (ctx.out / LAYERS_FILE).write_text(json.dumps(layers, indent=1) + "\n", encoding="utf-8")
+            types = Counter(str(layer.get("LayerType", "unknown")) for layer in layers)
+            ctx.record("layers", dict(types.most_common()))
         ctx.record("engine", {"library": TITLES[library], "version": builder.version, "bytes": len(engine)})
 
     def _graph(self, model: Model, ctx: StageContext) -> Path:

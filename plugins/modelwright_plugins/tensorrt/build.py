@@ -12,6 +12,7 @@ from modelwright.errors import MissingError, ModelwrightError, RecipeError, Stag
 from modelwright_plugins.tensorrt.library import load, logger_of, served_capabilities
 from modelwright_plugins.tensorrt.network import count_operators, inputs_of, let_decompose, parse
 from modelwright_plugins.tensorrt.profile import require_known, shapes_of
+from modelwright_plugins.tensorrt.timing import TimingCache
 
 Profiles = Sequence[Mapping[str, tuple[int, int, int]]]
 # What the builder says where attention has no fused kernel, and where memory is short.
@@ -54,8 +55,8 @@ class EngineBuilder:
         """Let attention that no fused kernel serves be computed in parts."""
         let_decompose(self._trt, self._network)
 
-    def build(self, profiles: Profiles, settings: Settings) -> bytes:
-        """The serialized engine.
+    def build(self, profiles: Profiles, settings: Settings, times: TimingCache | None = None) -> bytes:
+        """The serialized engine; `times` are what builds before it measured.
 
         Raises RecipeError for profiles that the network does not take, MissingError where the workspace is
         too small, StageError where nothing can be built.
@@ -78,10 +79,14 @@ class EngineBuilder:
             config.num_compute_capabilities = len(settings.compute_capabilities)
             for number, version in enumerate(settings.compute_capabilities):
                 config.set_compute_capability(_capability(trt, version), number)
+        if times is not None:
+            times.attach(config)
         self._logger.errors.clear()
         serialized = self._builder.build_serialized_network(self._network, config)
         if serialized is None:
             raise self._refusal()
+        if times is not None:
+            times.keep(config)
         return bytes(serialized)
 
     def _profile(self, profile: Mapping[str, Sequence[int]], where: str) -> Any:
