@@ -1,4 +1,4 @@
-"""MiniLM in float16 over batches and lengths: PyTorch's ways to run it, and ONNX Runtime with CUDA."""
+"""MiniLM in float16 over batches and lengths: PyTorch's ways to run it, ONNX Runtime with CUDA, TensorRT."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import torch
 
 from benchmarks.gpu.timing import Call, free, peak_bytes, replayed, take_turns
 from benchmarks.models.steps import run_stages
+from modelwright.api.model import Model
+from modelwright.api.target import TensorRTLibrary
+from modelwright_plugins.format.tensorrt_engine import LoadedEngine
+from modelwright_plugins.tensorrt.library import TITLES, problem_of
 
 BATCHES, LENGTHS = (1, 16, 64, 256), (32, 128, 512)
 COMPILED_LENGTH = 128  # compiling takes long: this length alone
@@ -21,6 +25,17 @@ STAGES: dict[str, dict[str, Any]] = {
     "export": {"use": "export.onnx", "opset": 23},
     "compile": {"use": "compile.onnxruntime", "variant": "contrib"},
 }
+ENGINE: dict[str, dict[str, Any]] = {
+    **{name: STAGES[name] for name in ("cast", "export")},
+    "compile": {
+        "use": "compile.tensorrt",
+        "profiles": [
+            {"batch": [least, most, most], "length": [1, 128, max(LENGTHS)]}
+            for least, most in ((1, 1), (2, 16), (17, 64), (65, max(BATCHES)))
+        ],
+    },
+}
+TARGETS: dict[TensorRTLibrary, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 GRAPHS = {"ONNX Runtime": "export", "ONNX Runtime, its own operators": "compile"}
 
 
@@ -43,6 +58,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     compiled = torch.compile(networks["sdpa"])
     sessions = {name: _session(done.models[step].path / "model.onnx") for name, step in GRAPHS.items()}
     recording = _session(done.models["compile"].path / "model.onnx", enable_cuda_graph="1")
+    engines = {TITLES[library]: LoadedEngine(_engine(library, work)) for library in _usable()}
     for length in LENGTHS:
         for batch in BATCHES:
             ids = torch.randint(1000, 30000, (batch, length), device="cuda")
@@ -58,6 +74,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
             contenders |= {name: _bound(session, inputs) for name, session in sessions.items()}
             number = f"{BATCHES.index(batch) + len(BATCHES) * LENGTHS.index(length) + 1}"
             contenders["the same, CUDA graph"] = _bound(recording, inputs, graph=number)
+            contenders |= {name: _executed(engine, inputs) for name, engine in engines.items()}
             yield {
                 "batch": batch,
                 "length": length,
@@ -67,6 +84,22 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 "least_cosine": _least_cosines(contenders),
             }
             free()
+
+
+def _usable() -> list[TensorRTLibrary]:
+    """The libraries of TensorRT that serve the GPU here."""
+    return [library for library in TITLES if problem_of(library) is None]
+
+
+def _engine(library: TensorRTLibrary, work: Path) -> Model:
+    return run_stages(ENGINE, MODEL, work, target=TARGETS[library]).models["compile"]
+
+
+def _executed(engine: LoadedEngine, inputs: dict[str, torch.Tensor]) -> Call:
+    batch, length = inputs["input_ids"].shape
+    zeros = torch.zeros_like(inputs["input_ids"])
+    given = {name: inputs.get(name, zeros) for name in engine.inputs}
+    return lambda: engine.run(given, {"batch": batch, "length": length})["last_hidden_state"]
 
 
 def _forward(network: Any, inputs: dict[str, torch.Tensor]) -> Call:

@@ -19,8 +19,12 @@ from tests.gpu.stages import CPU, CUDA, apply, stage
 
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime-gpu")
 pytest.importorskip("onnxscript", reason="needs the export extra")
-if "CUDAExecutionProvider" not in ort.get_available_providers():
-    pytest.skip("needs onnxruntime-gpu", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cuda_provider() -> None:
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
 
 
 def changed(**fields: object) -> Target:
