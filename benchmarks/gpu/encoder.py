@@ -96,10 +96,9 @@ def _engine(library: TensorRTLibrary, work: Path) -> Model:
 
 
 def _executed(engine: LoadedEngine, inputs: dict[str, torch.Tensor]) -> Call:
-    batch, length = inputs["input_ids"].shape
     zeros = torch.zeros_like(inputs["input_ids"])
     given = {name: inputs.get(name, zeros) for name in engine.inputs}
-    return lambda: engine.run(given, {"batch": batch, "length": length})["last_hidden_state"]
+    return lambda: engine.run(given)["last_hidden_state"]
 
 
 def _forward(network: Any, inputs: dict[str, torch.Tensor]) -> Call:

@@ -10,7 +10,7 @@ import pytest
 from modelwright.api.model import Model
 from modelwright.api.runner import GenerationRunner
 from modelwright.api.target import Target
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import RecipeError
 from modelwright.planning.gpu import driver, gpus
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.onnx_runner import OnnxRunner
@@ -44,7 +44,6 @@ def test_driver_and_runtimes_are_found() -> None:
     assert found.version.count(".") >= 1
     assert float(found.cuda) >= 12
     assert float(gpus()[0].compute_capability) >= 7
-    assert gpus()[0].memory > 2**30
     for format_ in (Torch, Onnx):
         [runtime] = format_.gpu_runtimes()
         assert runtime.problem is None, runtime
@@ -57,9 +56,7 @@ def test_shapes_that_come_back_are_replayed_as_graphs(half: Model) -> None:
         for seed in range(6):
             inputs = runner.sample(2, length, seed=seed)
             np.testing.assert_allclose(runner.infer(inputs), plain.infer(inputs), rtol=0.02, atol=1e-2)
-    assert runner._captured is not None
-    assert runner._captured.shapes == [(2, 16), (2, 32)]
-    assert "enable_cuda_graph=1" in runner.describe()["provider options"]
+    assert runner.describe()["CUDA graphs"] == "2x16, 2x32"
 
 
 def test_options_reach_the_provider_and_unknown_ones_are_refused(half: Model) -> None:
@@ -85,7 +82,7 @@ def test_pytorch_stays_within_the_limit(reference_lm: Model) -> None:
 def test_operators_without_a_kernel_are_no_slow_success(encoder: Model, tmp_path: Path) -> None:
     exported, _ = apply(stage("export.onnx", opset=23), encoder, tmp_path / "onnx")
     dynamic, _ = apply(stage("quantize.onnx_dynamic"), exported, tmp_path / "int8", CPU)
-    with pytest.raises(MissingError, match=r"leaves operators .* to the CPU: .*DynamicQuantize"):
+    with pytest.raises(RecipeError, match=r"leaves operators .* to the CPU: .*DynamicQuantize"):
         Onnx().runner(dynamic, CUDA)
 
 

@@ -18,9 +18,10 @@ class Target(BaseModel):
         target: {device: cuda, provider: CUDAExecutionProvider, memory_limit: 8GiB, graph_capture: true}
 
     `threads` pins the intra-op threads of every runtime; null means all CPUs this process may use.
-    `memory_limit` is the most memory of a GPU that a runtime may take; `provider_options` go to the provider
-    of ONNX Runtime as they are, such as use_tf32. With `graph_capture` ONNX Runtime records the kernels of
-    shapes that come back as a CUDA graph and launches them at once, which helps small batches.
+    `memory_limit` is the most memory of a GPU that PyTorch and ONNX Runtime may each take;
+    `provider_options` go to ONNX Runtime's CUDA provider as they are, such as use_tf32. With `graph_capture`
+    it records the kernels of shapes that come back as a CUDA graph and launches them at once, which helps
+    small batches.
     `compute_capabilities` are those of GPUs that engines are built for where none is here, such as 8.9.
     Where `runs` is false, what is made for the target cannot run here: nothing is measured but files.
     """
@@ -30,7 +31,7 @@ class Target(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = Field(None, ge=1, le=1024)
     provider: str = Field("CPUExecutionProvider", pattern=r"^[A-Za-z]+ExecutionProvider$")
-    memory_limit: str | None = Field(None, pattern=r"^\d+(\.\d+)? ?([KMGT]i?)?B$")
+    memory_limit: str | None = None
     provider_options: dict[str, str] = {}
     graph_capture: bool = False
     runs: bool = True
@@ -39,16 +40,21 @@ class Target(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_device(self) -> Self:
-        for field, value in (("memory_limit", self.memory_limit), ("graph_capture", self.graph_capture)):
-            if value and self.device != "cuda":
-                raise ValueError(f"{field} is for a GPU: set device to cuda, or leave it out")
+        if self.memory_limit is not None and self.device != "cuda":
+            raise ValueError("memory_limit is for a GPU: set device to cuda, or leave it out")
+        for field in ("graph_capture", "provider_options"):
+            if getattr(self, field) and (self.provider != "CUDAExecutionProvider" or self.tensorrt):
+                raise ValueError(
+                    f"{field} is for ONNX Runtime on a GPU: set provider to CUDAExecutionProvider and no "
+                    "tensorrt, or leave it out"
+                )
         return self
 
     def resolved(self) -> Target:
         """The same target with `threads` filled in for this machine."""
         return self if self.threads else self.model_copy(update={"threads": available_cpus()})
 
-    def said(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Device, threads, provider and whatever else is not as by default, as plain data."""
         always = self.model_dump(mode="json", include={"device", "threads", "provider"})
         return always | self.model_dump(mode="json", exclude_defaults=True)

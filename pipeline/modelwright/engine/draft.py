@@ -114,7 +114,7 @@ class ReportDraft:
             environment=Environment(
                 hardware=describe_hardware(),
                 software=self.software(),
-                target=plan.target.said(),
+                target=plan.target.summary(),
             ),
             time=TimeSpent(
                 total=total,

@@ -12,11 +12,10 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: its name, compute capability such as 9.0, and bytes of memory."""
+    """A GPU: its name, and its compute capability such as 9.0."""
 
     name: str
     compute_capability: str
-    memory: int
 
     def __str__(self) -> str:
         return f"{self.name} (compute capability {self.compute_capability})"
@@ -28,6 +27,9 @@ class Driver:
 
     version: str
     cuda: str
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.version, f"up to CUDA {self.cuda}")))
 
 
 @functools.cache
@@ -52,12 +54,11 @@ def driver() -> Driver | None:
 
 
 def _gpu(cuda: ctypes.CDLL, index: int) -> Gpu:
-    device, name, memory = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_size_t()
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(128)
     cuda.cuDeviceGet(ctypes.byref(device), index)
     cuda.cuDeviceGetName(name, 128, device)
-    cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     major, minor = (_attribute(cuda, which, device) for which in (CAPABILITY_MAJOR, CAPABILITY_MINOR))
-    return Gpu(name.value.decode(), f"{major}.{minor}", memory.value)
+    return Gpu(name.value.decode(), f"{major}.{minor}")
 
 
 def _attribute(cuda: ctypes.CDLL, which: int, device: ctypes.c_int) -> int:

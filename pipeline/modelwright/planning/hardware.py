@@ -27,6 +27,10 @@ _NOTABLE = (
 )
 
 
+# What does not change figures of quality, which the store keeps by the rest.
+UNIMPORTANT = ("memory", "driver")
+
+
 @functools.cache
 def describe_hardware() -> dict[str, str]:
     """CPU, its instruction sets, CPUs usable, memory, GPUs, driver and the operating system, in words."""
@@ -37,14 +41,14 @@ def describe_hardware() -> dict[str, str]:
         "cpus": str(available_cpus()),
         "memory": f"{total_memory() / 2**30:.1f} GiB",
         "gpu": ", ".join(map(str, gpus())) or "none",
-        **({"driver": f"{found.version}, up to CUDA {found.cuda}"} if found else {}),
+        **({"driver": str(found)} if found else {}),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
 def fingerprint() -> str:
     """SHA-256 that is equal on machines whose measurements may stand for each other."""
-    return digest_json({key: value for key, value in describe_hardware().items() if key != "memory"})
+    return digest_json({key: value for key, value in describe_hardware().items() if key not in UNIMPORTANT})
 
 
 # What to install for a target on a machine that has its GPU, and what can be done without one.

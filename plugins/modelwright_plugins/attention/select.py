@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
@@ -11,17 +11,14 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.api.target import Target
-from modelwright.errors import ModelwrightError, RecipeError, StageError
+from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
 from modelwright_plugins.attention.kernels import FLASH, FUSED, Kernel
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Implementation = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 ON_GPU = ("flash_attention_2", "flash_attention_3")
 # What is tried after the one that was asked for.
 FALLBACKS: tuple[Implementation, ...] = ("sdpa", "eager")
-SATISFY: dict[str, frozenset[str]] = {"flash": FLASH, "fused": FUSED}
+ACCEPTED_KERNELS: dict[str, frozenset[str]] = {"flash": FLASH, "fused": FUSED}
 
 
 class SelectAttention(
@@ -36,18 +33,19 @@ class SelectAttention(
 
     ::
 
-        attention: {use: attention.select, implementation: sdpa, require: flash}
+        attention: {use: attention.select, implementation: sdpa, require: flash, padded: false}
 
     `implementation` is that of `from_pretrained`: `eager` writes attention out, `sdpa` is PyTorch's
     scaled_dot_product_attention, `flash_attention_2` and `flash_attention_3` are the packages of Dao et al.,
     `flex_attention` is compiled. One that is not installed, does not run here or is not written for the model
-    is replaced by sdpa, or eager where that is missing, too: decided once, here, and kept with the model.
+    is replaced by sdpa, or eager where that is missing, too: decided once, here, and kept with the model. A
+    later step that writes the checkpoint again begins with transformers' default: this one comes last.
 
     The record `attention` says what was asked for and why it was replaced, and how many layers each kernel
     computed on the target's device, for rows of one length and for padded ones: flash, cuDNN's, memory-
-    efficient, math or eager. With `require: flash` any layer in another kernel than flash attention or
-    cuDNN's fails the step, with `fused` any in math or eager. On a GPU flash attention wants half precision,
-    and PyTorch's own takes no mask of padding.
+    efficient, math or eager; of sdpa those that ran, of the others their own. With `require: flash` any layer
+    in another kernel than flash attention or cuDNN's fails the step, with `fused` any in math or eager. On a
+    GPU flash attention wants half precision, and PyTorch's own takes no mask of padding.
 
     Methods: FlashAttention-2 (Dao 2023, arXiv:2307.08691); FlashAttention-3 (Shah et al. 2024,
     arXiv:2407.08608); memory-efficient attention (Rabe and Staats 2021, arXiv:2112.05682).
@@ -83,11 +81,8 @@ class SelectAttention(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Try what was asked for, count kernels, copy the checkpoint."""
-        from modelwright_plugins.attention.kernels import kernels_used
-
-        chosen, checkpoint, reasons = self._first_that_runs(model, ctx)
-        even = kernels_used(checkpoint, padded=False)
-        padded = kernels_used(checkpoint, padded=True)
+        chosen, found, reasons = self._first_that_runs(model, ctx)
+        even, padded = found
         record: dict[str, JsonValue] = {
             "asked for": self.implementation,
             "used": chosen,
@@ -98,14 +93,16 @@ class SelectAttention(
             record["replaced because"] = "; ".join(reasons)
             ctx.log.warning("Attention is '%s': %s.", chosen, record["replaced because"])
         ctx.record("attention", record)
-        self._require([even, padded] if self.padded else [even], record, ctx)
+        self._require(found if self.padded else found[:1], record, ctx)
         shutil.copytree(model.path, ctx.out, dirs_exist_ok=True, copy_function=shutil.copyfile)
         ctx.describe(details={**model.spec.details, "attention": chosen})
 
     def _first_that_runs(
         self, model: Model, ctx: StageContext
-    ) -> tuple[Implementation, PreTrainedModel, list[str]]:
-        """The first that loads and runs here, the model with it, and why those before do not."""
+    ) -> tuple[Implementation, list[dict[Kernel, int]], list[str]]:
+        """The first that loads and runs here, its kernels without and with padding, and why others do not."""
+        import torch
+
         from modelwright_plugins.attention.kernels import kernels_used
         from modelwright_plugins.format.torch import load_checkpoint
         from modelwright_plugins.format.torch_device import require_device
@@ -117,12 +114,14 @@ class SelectAttention(
             ctx.progress(number, len(order), f"trying {name}")
             try:
                 checkpoint = load_checkpoint(model, attention=name).to(ctx.target.device)
-                kernels_used(checkpoint, padded=True)
-            except (ModelwrightError, NotImplementedError, RuntimeError, ValueError) as error:
+                return name, [kernels_used(checkpoint, padded=padded) for padded in (False, True)], reasons
+            except torch.OutOfMemoryError:
+                raise
+            except (MissingError, RecipeError, RuntimeError, ValueError) as error:
+                if name == order[-1] and isinstance(error, RecipeError):
+                    raise  # no attention is to blame
                 ctx.log.info("'%s' does not run.", name, exc_info=error)
                 reasons.append(f"{name}: {_first_line(error)}")
-            else:
-                return name, checkpoint, reasons
         raise StageError(
             f"No attention runs: {'; '.join(reasons)}.",
             where=model.spec.architecture,
@@ -135,14 +134,14 @@ class SelectAttention(
         if self.require is None:
             return
         kernels = {kernel for counts in found for kernel in counts}
-        if kernels and kernels <= SATISFY[self.require]:
+        if kernels and kernels <= ACCEPTED_KERNELS[self.require]:
             return
         replaced = record.get("replaced because")
         raise StageError(
             f"Attention is computed by {record['kernels']}; in padded batches by {record['kernels, padded']}"
             + (f" ({replaced})." if replaced else "."),
             where=ctx.where("require"),
-            accepted=f"{', '.join(sorted(SATISFY[self.require]))} in every layer",
+            accepted=f"{', '.join(sorted(ACCEPTED_KERNELS[self.require]))} in every layer",
             hint="on a GPU cast to bf16 or fp16 before; padded=false asks for batches of one length alone",
         )
 

@@ -204,7 +204,7 @@ def _optimize_offline(folder: Path, target: Target) -> None:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 3
-    session_on(folder / GRAPH_FILE, options, target.model_copy(update={"graph_capture": False}))
+    session_on(folder / GRAPH_FILE, options, target)
     (folder / "optimized.onnx").replace(folder / GRAPH_FILE)
     save_graph(load_graph(folder), folder)
 

@@ -17,13 +17,12 @@ from modelwright.api.target import Target, TensorRTLibrary
 from modelwright.errors import RecipeError
 from modelwright.planning.devices import parse_size
 from modelwright.planning.gpu import driver, gpus
-from modelwright_plugins.export.onnx import STANDARD_ATTENTION
 from modelwright_plugins.format.engines import Engine, Engines
-from modelwright_plugins.format.onnx import GRAPH_FILE
+from modelwright_plugins.format.onnx import GRAPH_FILE, STANDARD_ATTENTION
 from modelwright_plugins.tensorrt.build import EngineBuilder, Profiles, Settings
 from modelwright_plugins.tensorrt.layers import layers_of
 from modelwright_plugins.tensorrt.library import TITLES, load, problem_of
-from modelwright_plugins.tensorrt.profile import Profile, with_total
+from modelwright_plugins.tensorrt.profile import Profile, prompts_and_tokens, with_total_length
 from modelwright_plugins.tensorrt.timing import TimingCache
 from modelwright_plugins.text.companions import copy_companions
 
@@ -132,11 +131,25 @@ class CompileTensorRT(
                 where="parameter use",
                 accepted="a step export.onnx with attention=attention before",
             )
+        if spec.task == "generate" and self.profiles:
+            self._check_profiles_of_cache()
         if self.sparse_weights and "sparse-2:4" not in spec.tags:
             raise RecipeError(
                 "Kernels for sparse weights serve the pattern 2:4, and no step makes the model sparse so.",
                 where="parameter sparse_weights",
                 accepted="false, or a pruning step with pattern 2:4 before the export",
+            )
+
+    def _check_profiles_of_cache(self) -> None:
+        """Prompts are read and then continued: both need a profile."""
+        whole = [profile for profile in self.profiles if {"batch", "length", "past"} <= {*profile}]
+        prompts, tokens = prompts_and_tokens(whole)
+        if len(whole) < len(self.profiles) or not prompts or not tokens:
+            raise RecipeError(
+                "A model that generates needs a profile for prompts and one for the tokens after them.",
+                where="parameter profiles",
+                accepted="batch, length and past in each; in one a past from 0, in one a length from 1",
+                hint="null, for prompts and tokens up to the model's context",
             )
 
     def check_target(self, target: Target) -> None:
@@ -156,6 +169,13 @@ class CompileTensorRT(
                 accepted="cuda",
                 hint="target=rtx-build builds without a GPU, for those of workstations",
             )
+        if library == "tensorrt" and target.compute_capabilities:
+            raise RecipeError(
+                "TensorRT builds for the GPU here, whatever compute capabilities the target names.",
+                where="target.compute_capabilities",
+                accepted="none; or target.tensorrt=tensorrt_rtx, which builds for those that it serves",
+                hint="hardware_compatible=true in the step makes an engine for GPUs from Ampere on",
+            )
         for field, why in NOT_FOR_RTX.items() if library == "tensorrt_rtx" else ():
             if getattr(self, field):
                 raise RecipeError(
@@ -167,7 +187,7 @@ class CompileTensorRT(
         generates = size.anatomy is not None and size.anatomy.shape.generates
         return Footprint(
             memory_bytes=350 * MIB + (5 if generates else 4) * size.weight_bytes,
-            disk_bytes=2 * size.weight_bytes + 8 * MIB,
+            disk_bytes=(3 if generates else 2) * size.weight_bytes + 8 * MIB,
             result=size,
         )
 
@@ -178,7 +198,7 @@ class CompileTensorRT(
         builder = EngineBuilder(library, self._graph(model, ctx), ctx.where)
         if self.decomposable:
             builder.let_decompose()
-        profiles = [with_total(profile) for profile in self.profiles or _usual(model.spec)]
+        profiles = [with_total_length(profile) for profile in self.profiles or _usual(model.spec)]
         ctx.progress(1, 2, "building")
         # TensorRT for RTX measures nothing while it builds: it chooses kernels where the engine runs.
         times = TimingCache(ctx.cache_dir, library) if library == "tensorrt" else None
@@ -197,6 +217,8 @@ class CompileTensorRT(
                 profiles=tuple({name: tuple(sizes) for name, sizes in item.items()} for item in profiles),
                 operators=builder.operators,
                 decomposable=self.decomposable,
+                hardware_compatible=self.hardware_compatible,
+                version_compatible=self.version_compatible,
             ),
             engine,
         )

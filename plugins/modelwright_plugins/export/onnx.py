@@ -12,9 +12,9 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.errors import RecipeError, StageError
+from modelwright_plugins.format.onnx import STANDARD_ATTENTION
 from modelwright_plugins.text.outputs import OUTPUTS
 
-STANDARD_ATTENTION = "standard-attention"
 # Families whose layers carry a recurrent state; the export looks at the model itself, this refuses earlier.
 RECURRENT = ("Mamba", "FalconMamba", "Rwkv", "RecurrentGemma", "xLSTM", "Jamba", "Bamba", "Zamba")
 

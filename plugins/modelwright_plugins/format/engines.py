@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelwright.api.target import TensorRTLibrary
 from modelwright.digest import digest_file
@@ -19,7 +19,8 @@ class Engine(BaseModel):
     `driver` and `cuda` are the versions where it was built, None without a GPU. Without
     `compute_capabilities` it is for all that the library serves (TensorRT for RTX). `profiles` are [min, opt,
     max] of each dynamic dimension. `operators` are those of the network it was built from; where it is not
-    `decomposable`, each `Attention` of them is a fused kernel.
+    `decomposable`, each `Attention` of them is a fused kernel. An engine that is `hardware_compatible` runs
+    on GPUs from Ampere on, one that is `version_compatible` in later minor versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +33,9 @@ class Engine(BaseModel):
     profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()
     operators: dict[str, int] = {}
     decomposable: bool = False
-    file: str = "model.engine"
+    hardware_compatible: bool = False
+    version_compatible: bool = False
+    file: str = Field("model.engine", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     size: int = 0
     sha256: str = ""
 
@@ -42,7 +45,7 @@ class Engines(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engines: tuple[Engine, ...]
+    engines: tuple[Engine, ...] = Field(min_length=1)
 
     @staticmethod
     def write(folder: Path, engine: Engine, content: bytes) -> None:

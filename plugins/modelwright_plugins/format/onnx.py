@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 GRAPH_FILE = "model.onnx"
+# Tag of graphs whose attention over a KV cache is ONNX's own operator.
+STANDARD_ATTENTION = "standard-attention"
 
 
 class Onnx(Format, name="onnx", requires=("onnxruntime",)):
@@ -71,7 +73,7 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
         """ONNX Runtime's CUDA provider."""
         import onnxruntime as ort
 
-        from modelwright_plugins.format.onnx_session import cuda_problem
+        from modelwright_plugins.format.onnx_cuda import cuda_problem
 
         return (GpuRuntime(f"ONNX Runtime {ort.__version__}", cuda_problem()),)
 

@@ -60,7 +60,7 @@ class CapturedRuns:
 
     def _graph(self, inputs: Inputs, shape: tuple[int, ...]) -> _Graph:
         output = next(item for item in self._session.get_outputs() if item.name == self._output)
-        dtype = np.float16 if "float16" in output.type else np.float32
+        dtype = np.float16 if output.type == "tensor(float16)" else np.float32
         # 0 is the graph of runs that name none.
         return _Graph(
             self._session, self._inputs, self._output, inputs, (shape, dtype), len(self._graphs) + 1

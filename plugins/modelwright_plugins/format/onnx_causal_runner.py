@@ -9,6 +9,7 @@ import numpy as np
 from modelwright.api.model import Model
 from modelwright.api.runner import Decoder, Floats, Inputs
 from modelwright.api.target import Target
+from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_causal_cache import DEVICES, CacheBuffers, CacheKind
 from modelwright_plugins.format.onnx_causal_graph import CausalGraph
 from modelwright_plugins.format.onnx_causal_probe import (
@@ -38,6 +39,12 @@ class OnnxCausalRunner(CausalRunner):
     def __init__(self, model: Model, target: Target, cache: CacheKind | None = None) -> None:
         super().__init__(model)
         self._target, self._model = target, model
+        if target.graph_capture:
+            raise RecipeError(
+                "CUDA graphs are for shapes that come back, and those of a model that generates grow.",
+                where="target.graph_capture",
+                accepted="false",
+            )
         self._session = open_session(model, target)
         self._graph = CausalGraph.read(self._session, self.generation, model.path)
         self.cache_item_bytes = self._graph.caches[0].dtype.itemsize

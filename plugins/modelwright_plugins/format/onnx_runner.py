@@ -19,7 +19,7 @@ class OnnxRunner(TextRunner):
 
     def __init__(self, model: Model, target: Target) -> None:
         super().__init__(model)
-        self._session = open_session(model, target)
+        self._session = open_session(model, target, graph_capture=target.graph_capture)
         self._inputs = [item.name for item in self._session.get_inputs()]
         names = [item.name for item in self._session.get_outputs()]
         wanted = OUTPUTS[model.spec.task]
@@ -39,5 +39,8 @@ class OnnxRunner(TextRunner):
         return np.asarray(self._session.run(self._output, fed)[0], dtype=np.float32)
 
     def describe(self) -> dict[str, str]:
-        """Runtime, provider, threads."""
-        return describe_session(self._model, self._target)
+        """Runtime, provider, threads, and which shapes run as CUDA graphs."""
+        described = describe_session(self._model, self._target)
+        if self._captured is not None:
+            described["CUDA graphs"] = ", ".join("x".join(map(str, shape)) for shape in self._captured.shapes)
+        return described

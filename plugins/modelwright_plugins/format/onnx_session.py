@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,24 +9,24 @@ from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.devices import parse_size
-from modelwright.planning.gpu import gpus
 from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.format.onnx_assignment import RECORD_ASSIGNMENT, require_assigned
+from modelwright_plugins.format.onnx_cuda import CUDA, load_libraries
 
 if TYPE_CHECKING:
     import onnxruntime
 
-CUDA = "CUDAExecutionProvider"
-NO_GPU = "no NVIDIA GPU here"
 
-
-def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
+def open_session(
+    model: Model, target: Target, *, graph_capture: bool = False
+) -> onnxruntime.InferenceSession:
     """A session on the folder's graph with the target's provider and threads.
 
     >>> open_session(model, Target(threads=2)).get_inputs()[0].name
     'input_ids'
 
-    `spec.details["session"]` holds session options of the artifact (`add_session_config_entry` keys).
+    `spec.details["session"]` holds session options of the artifact (`add_session_config_entry` keys). With
+    `graph_capture` runs are recorded as CUDA graphs, and each has to say which (`gpu_graph_id`).
     Raises MissingError where the provider is not there, does not load or leaves computing to the CPU,
     RecipeError for options that it does not know, and for a graph that is damaged or that this ONNX Runtime
     does not run.
@@ -53,7 +50,7 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
     from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
     try:
-        return session_on(model.path / GRAPH_FILE, options, target)
+        return session_on(model.path / GRAPH_FILE, options, target, graph_capture=graph_capture)
     except (
         raised.InvalidGraph,
         raised.InvalidProtobuf,
@@ -68,21 +65,29 @@ def open_session(model: Model, target: Target) -> onnxruntime.InferenceSession:
 
 
 def session_on(
-    graph: Path, options: onnxruntime.SessionOptions, target: Target
+    graph: Path, options: onnxruntime.SessionOptions, target: Target, *, graph_capture: bool = False
 ) -> onnxruntime.InferenceSession:
     """A session on the target's provider. Raises MissingError where it falls back to the CPU instead."""
     import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
     provider = target.provider
     if provider == CUDA:
-        # Finds CUDA's libraries in Python packages. What it misses it prints; the session then falls back.
-        with contextlib.redirect_stdout(sys.stderr):
-            ort.preload_dlls(msvc=False)
+        load_libraries()
     options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
-    given = [(provider, provider_options(target))]
+    capture = {"enable_cuda_graph": "1"} if graph_capture else {}
+    given = [(provider, {**provider_options(target), **capture})]
     try:
         # Without fallback: Python's own would repeat on the CPU what the provider failed at.
         session = ort.InferenceSession(str(graph), options, providers=given, enable_fallback=0)
+    except raised.Fail as error:
+        if not graph_capture:
+            raise
+        raise RecipeError(
+            f"{provider} does not record the graph's kernels: {error}",
+            where="target.graph_capture",
+            accepted="false, or a graph whose operators all have kernels there",
+        ) from error
     except RuntimeError as error:
         if "provider option" not in str(error):
             raise
@@ -101,43 +106,23 @@ def session_on(
     return session
 
 
-def cuda_problem() -> str | None:
-    """What keeps ONNX Runtime's CUDA provider from running; None where nothing does."""
-    import onnxruntime as ort
-
-    if CUDA not in ort.get_available_providers():
-        return "built for the CPU: install modelwright[gpu] in place of modelwright[cpu]"
-    with contextlib.redirect_stdout(sys.stderr):
-        ort.preload_dlls(msvc=False)
-    folder = Path(ort.__file__).parent / "capi"
-    try:
-        # The provider refers to what the first library holds.
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
-    except OSError as error:
-        return f"its CUDA provider does not load: {error}"
-    return None if gpus() else NO_GPU
-
-
 def provider_options(target: Target) -> dict[str, str]:
     """What the target says, in the words of ONNX Runtime's provider (CUDA execution provider, options)."""
     options = dict(target.provider_options)
     if target.memory_limit is not None:
         options["gpu_mem_limit"] = str(parse_size(target.memory_limit, "target.memory_limit"))
-    if target.graph_capture:
-        options["enable_cuda_graph"] = "1"
     return options
 
 
 def describe_session(model: Model, target: Target) -> dict[str, str]:
-    """Runtime, provider, threads, and what the graph runs in place of, where it does."""
+    """Runtime, provider, threads, and why the graph runs in place of an engine, where it does."""
     import onnxruntime as ort
 
     options = ", ".join(f"{key}={value}" for key, value in provider_options(target).items())
-    instead = model.spec.details.get("in place of")
+    why = model.spec.details.get("runs because")
     return {
         "runtime": f"ONNX Runtime {ort.__version__}",
-        **({"in place of": str(instead)} if instead else {}),
+        **({"runs in place of an engine because": str(why)} if why else {}),
         "provider": target.provider,
         **({"provider options": options} if options else {}),
         "threads": str(target.thread_count),

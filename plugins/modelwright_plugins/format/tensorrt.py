@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from modelwright.api.component import installed_version
 from modelwright.api.format import Format, GpuRuntime
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
+from modelwright.planning.gpu import gpus
 from modelwright_plugins.format.engines import Engines
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.tensorrt.library import TITLES, problem_of
@@ -17,10 +19,16 @@ from modelwright_plugins.tensorrt.library import TITLES, problem_of
 log = logging.getLogger(__name__)
 
 
-class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
+class TensorRT(Format, name="tensorrt"):
     """A folder with an engine, `engines.json` that says what runs it, `model.onnx` and the tokenizer."""
 
     fused = frozenset({"Attention", "Normalization", "RotaryEmbedding"})
+
+    @classmethod
+    def versions(cls) -> dict[str, str]:
+        """TensorRT's, which a graph that runs in place of an engine does without."""
+        found = installed_version("tensorrt")
+        return {"tensorrt": found} if found else {}
 
     @classmethod
     def gpu_runtimes(cls) -> tuple[GpuRuntime, ...]:
@@ -60,15 +68,13 @@ class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
         Raises MissingError where none fits.
         """
         if model.spec.details.get("fallback"):
-            from modelwright_plugins.format.tensorrt_engine import require_engine
+            from modelwright_plugins.format.fitting_engine import fitting_engine
 
             try:
-                require_engine(Engines.read(model.path))
+                fitting_engine(Engines.read(model.path))
             except MissingError as error:
                 log.warning("%s The graph runs in ONNX Runtime instead.", error.what)
-                details = {"in place of": f"an engine. {error.what}"}
-                spec = model.spec.model_copy(update={"format": "onnx", "details": details})
-                return Onnx().runner(Model(model.path, spec, model.digest), target)
+                return _graph_runner(model, target, error.what)
         if model.spec.task == "generate":
             from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
 
@@ -76,3 +82,17 @@ class TensorRT(Format, name="tensorrt", requires=("tensorrt",)):
         from modelwright_plugins.format.tensorrt_runner import TensorRTRunner
 
         return TensorRTRunner(model)
+
+
+def _graph_runner(model: Model, target: Target, why: str) -> Runner:
+    """The graph in ONNX Runtime, on the CPU where there is no GPU. Raises MissingError without it."""
+    if missing := Onnx.missing():
+        raise MissingError(
+            f"{why} The graph beside the engine needs {', '.join(missing)}.",
+            where=str(model.path),
+            hint="pip install 'modelwright[cpu]' or 'modelwright[gpu]'",
+        )
+    if not gpus():
+        target = Target(threads=target.threads)
+    spec = model.spec.model_copy(update={"format": "onnx", "details": {"runs because": why}})
+    return Onnx().runner(Model(model.path, spec, model.digest), target)

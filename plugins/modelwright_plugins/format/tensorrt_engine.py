@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelwright.api.model import Model
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import RecipeError, StageError
 from modelwright.planning.gpu import gpus
-from modelwright_plugins.format.engines import Engine, Engines
+from modelwright_plugins.format.engines import Engines
+from modelwright_plugins.format.fitting_engine import fitting_engine
 from modelwright_plugins.tensorrt.library import TITLES, load, logger_of
 
 if TYPE_CHECKING:
@@ -20,41 +21,16 @@ if TYPE_CHECKING:
 LEAST_BYTES = 256
 
 
-def require_engine(table: Engines) -> Engine:
-    """The engine for the GPU here. Raises MissingError where there is no GPU, or none of its kind."""
-    # A runtime of TensorRT without a GPU ends the process: look first.
-    if not gpus():
-        raise MissingError(
-            "An engine of TensorRT runs on an NVIDIA GPU, and this machine has none.",
-            where="target.device",
-            accepted="a machine with an NVIDIA GPU and its driver",
-            hint="the folder's model.onnx runs in ONNX Runtime; a recipe with fallback=true in its step "
-            "compile.tensorrt lets it",
-        )
-    here = gpus()[0].compute_capability
-    for engine in table.engines:
-        if here in engine.compute_capabilities or not engine.compute_capabilities:
-            return engine
-    made = sorted({version for engine in table.engines for version in engine.compute_capabilities})
-    raise MissingError(
-        f"The engines are for compute capability {', '.join(made)}, and this GPU has {here}.",
-        where="target.compute_capabilities",
-        accepted=", ".join(made),
-        hint="build one on this machine, or run the folder's model.onnx in ONNX Runtime",
-    )
-
-
 class LoadedEngine:
     """The engine of a folder that fits this machine, with an execution context for each profile.
 
-    >>> engine = LoadedEngine(model)
-    >>> engine.run({"input_ids": ids, "attention_mask": mask}, {"batch": 1, "length": 128})["logits"]
+    >>> LoadedEngine(model).run({"input_ids": ids, "attention_mask": mask})["logits"]
 
     Raises MissingError where none fits, RecipeError for one that the library does not load.
     """
 
     def __init__(self, model: Model) -> None:
-        self._entry = require_engine(Engines.read(model.path))
+        self._entry = fitting_engine(Engines.read(model.path))
         import torch
 
         self._torch = torch
@@ -63,16 +39,18 @@ class LoadedEngine:
         self._logger = logger_of(trt)
         self._runtime = trt.Runtime(self._logger)
         file = model.path / self._entry.file
+        self._logger.errors.clear()
         self._engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
         if self._engine is None:
             raise RecipeError(
-                f"{TITLES[self._entry.library]} does not load the engine: {' '.join(self._logger.errors)}",
+                f"{TITLES[self._entry.library]} does not load the engine: {self._said()}",
                 where=str(file),
                 accepted=f"an engine of version {trt.__version__} for this GPU, as it was written",
                 hint="build it again on this machine",
             )
         self._stream = torch.cuda.Stream()
-        self._contexts = [self._context(number) for number in range(self._engine.num_optimization_profiles)]
+        self._profiles = range(self._engine.num_optimization_profiles)
+        self._contexts = [self._context(number) for number in self._profiles]
         names = [self._engine.get_tensor_name(number) for number in range(self._engine.num_io_tensors)]
         is_input = {name: self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         self.inputs = tuple(name for name in names if is_input[name])
@@ -83,32 +61,31 @@ class LoadedEngine:
         """[min, opt, max] of each dynamic dimension."""
         return self._entry.profiles
 
-    def run(
-        self, inputs: Mapping[str, np.ndarray | torch.Tensor], sizes: Mapping[str, int]
-    ) -> dict[str, torch.Tensor]:
-        """Outputs on the GPU, of the first profile that takes dimensions of these sizes.
+    def run(self, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Outputs on the GPU, by the first profile that takes these shapes.
 
         Arrays are copied to the GPU, tensors there are read in place. Raises RecipeError where no profile
-        takes the sizes.
+        takes the shapes, StageError where TensorRT fails.
         """
         torch = self._torch
-        context = self._contexts[self._profile_for(sizes)]
+        context = self._contexts[self._profile_for({name: inputs[name].shape for name in self.inputs})]
         held = [torch.empty(LEAST_BYTES, dtype=torch.uint8, device=self._device)]
         nothing = held[0].data_ptr()
+        self._logger.errors.clear()
         with torch.cuda.stream(self._stream):
             for name in self.inputs:
                 given = inputs[name]
                 tensor = torch.from_numpy(given) if isinstance(given, np.ndarray) else given
                 tensor = tensor.to(self._device, self.dtype_of(name)).contiguous()
-                context.set_input_shape(name, tuple(tensor.shape))
-                context.set_tensor_address(name, tensor.data_ptr() or nothing)
+                self._require(context.set_input_shape(name, tuple(tensor.shape)))
+                self._require(context.set_tensor_address(name, tensor.data_ptr() or nothing))
                 held.append(tensor)
             found = {}
             for name in self.outputs:
                 shape = tuple(context.get_tensor_shape(name))
                 found[name] = torch.empty(shape, dtype=self.dtype_of(name), device=self._device)
-                context.set_tensor_address(name, found[name].data_ptr() or nothing)
-            context.execute_async_v3(self._stream.cuda_stream)
+                self._require(context.set_tensor_address(name, found[name].data_ptr() or nothing))
+            self._require(context.execute_async_v3(self._stream.cuda_stream))
         self._stream.synchronize()
         return found
 
@@ -143,15 +120,33 @@ class LoadedEngine:
 
     def _context(self, profile: int) -> Any:
         context = self._engine.create_execution_context()
-        context.set_optimization_profile_async(profile, self._stream.cuda_stream)
+        self._require(context)
+        self._require(context.set_optimization_profile_async(profile, self._stream.cuda_stream))
         return context
 
-    def _profile_for(self, sizes: Mapping[str, int]) -> int:
-        for number, profile in enumerate(self.profiles):
-            if all(profile[name][0] <= size <= profile[name][2] for name, size in sizes.items()):
+    def _profile_for(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        for number in self._profiles:
+            if all(self._takes(number, name, shape) for name, shape in shapes.items()):
                 return number
+        given = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
         raise RecipeError(
-            f"The engine takes no {', '.join(f'{name} of {size}' for name, size in sizes.items())}.",
+            f"No profile of the engine takes {given}.",
             where="parameter profiles of compile.tensorrt",
-            accepted="; ".join(str(profile) for profile in self.profiles),
+            accepted="; ".join(str(dict(profile)) for profile in self.profiles),
         )
+
+    def _takes(self, profile: int, name: str, shape: tuple[int, ...]) -> bool:
+        least, _, most = self._engine.get_tensor_profile_shape(name, profile)
+        return len(shape) == len(least) and all(
+            low <= size <= high for low, size, high in zip(least, shape, most, strict=True)
+        )
+
+    def _require(self, done: object) -> None:
+        """Most of TensorRT's calls return False, or None, where they fail."""
+        if not done:
+            raise StageError(
+                f"{TITLES[self._entry.library]} fails: {self._said()}", where=str(self._entry.file)
+            )
+
+    def _said(self) -> str:
+        return " ".join(self._logger.errors) or "it does not say why"

@@ -21,8 +21,7 @@ class TensorRTRunner(TextRunner):
 
     def forward(self, inputs: Inputs) -> Floats:
         """Last hidden state [batch, length, dim], or logits [batch, labels]."""
-        batch, length = inputs["input_ids"].shape
-        found = self._engine.run(inputs, {"batch": batch, "length": length})[self._output]
+        found = self._engine.run(inputs)[self._output]
         return np.asarray(found.float().cpu().numpy())
 
     def describe(self) -> dict[str, str]:

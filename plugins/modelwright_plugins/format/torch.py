@@ -208,7 +208,7 @@ def _refusals_explained(model: Model) -> Iterator[None]:
         raise MissingError(
             f"transformers does not load the checkpoint here: {str(error).strip().partition(chr(10))[0]}",
             where=str(model.path),
-            hint="install what is named, or choose another attention with attention.select",
+            hint="install what is named; attention.select chooses the attention",
         ) from error
     except (AttributeError, KeyError, NameError, TypeError, ValueError) as error:
         log.exception("Loading the checkpoint failed.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelwright.api.component import installed_version
 from modelwright.api.target import Target
@@ -19,12 +19,12 @@ def cuda_problem() -> str | None:
     import torch
 
     if torch.version.cuda is None:
-        return "built for the CPU"
+        return "built without CUDA"
     return None if torch.cuda.is_available() else f"built for CUDA {torch.version.cuda}, and finds no device"
 
 
 def require_device(target: Target) -> None:
-    """Keep PyTorch within the target's memory limit. Raises MissingError when it does not find the device."""
+    """Raise MissingError when PyTorch does not find the target's device; there, limit its memory."""
     import torch
 
     if target.device != "cuda":
@@ -35,15 +35,28 @@ def require_device(target: Target) -> None:
             where="target.device",
             hint="run on a machine with an NVIDIA GPU and a CUDA build of torch, or target=cpu",
         )
-    if target.memory_limit is not None:
-        limit = parse_size(target.memory_limit, "target.memory_limit")
-        for device in range(torch.cuda.device_count()):
-            room = torch.cuda.get_device_properties(device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, limit / room), device)
+    _limit_memory(target)
 
 
-def cuda_peak(target: Target) -> int | None:
-    """The most bytes that PyTorch's tensors have held on all GPUs since this process began.
+def _limit_memory(target: Target) -> None:
+    """What the target says of this process's memory on each GPU: its limit, or all of it."""
+    import torch
+
+    for device in range(torch.cuda.device_count()):
+        room = torch.cuda.get_device_properties(device).total_memory
+        limit = parse_size(target.memory_limit, "target.memory_limit") if target.memory_limit else room
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / room), device)
+
+
+class CudaPeak(NamedTuple):
+    """Bytes on all GPUs: what tensors held, and what PyTorch took from the driver for them."""
+
+    allocated: int
+    reserved: int
+
+
+def cuda_peak(target: Target) -> CudaPeak | None:
+    """The most that PyTorch has held since this process began.
 
     None for another device, and in a process that does not run PyTorch.
     """
@@ -51,7 +64,11 @@ def cuda_peak(target: Target) -> int | None:
         return None
     import torch
 
-    return sum(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count()))
+    devices = range(torch.cuda.device_count())
+    return CudaPeak(
+        sum(torch.cuda.max_memory_allocated(device) for device in devices),
+        sum(torch.cuda.max_memory_reserved(device) for device in devices),
+    )
 
 
 def describe_torch(model: PreTrainedModel, threads: int) -> dict[str, str]:

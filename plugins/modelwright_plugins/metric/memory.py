@@ -13,8 +13,11 @@ from modelwright.process.memory import peak_rss
 from modelwright_plugins.format.torch_device import cuda_peak
 from modelwright_plugins.metric.cells import largest_batch
 
+# Figures of what PyTorch holds on GPUs, by the key of their observation.
+ON_GPU = {"cuda": "cuda_bytes", "cuda_reserved": "cuda_reserved_bytes"}
 
-class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda")):
+
+class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda", "cuda_reserved")):
     """Peak resident memory, in bytes, of a process that loads the model and runs one batch.
 
     ::
@@ -22,9 +25,10 @@ class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda")):
         memory: {batch: 16, length: 128}
 
     The whole process counts, libraries included: it is what a server pays. It runs nothing else, so that
-    nothing has to be freed before. On a GPU `memory.cuda` is the peak of the tensors there, where both
-    models are run by PyTorch. A model that takes fewer tokens, or a runtime that takes fewer texts, runs with
-    what it takes; two that ran with different inputs are not compared.
+    nothing has to be freed before. On a GPU `memory.cuda` is the peak of the tensors there, and
+    `memory.cuda_reserved` of what PyTorch took from the driver for them, where both models are run by it. A
+    model that takes fewer tokens, or a runtime that takes fewer texts, runs with what it takes; two that ran
+    with different inputs are not compared.
     """
 
     batch: int = Field(16, ge=1, le=65_536, description="Texts in the batch.")
@@ -38,7 +42,7 @@ class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda")):
         runner.infer(runner.sample(batch, length, ctx.seed))
         found = {"bytes": peak_rss(), "batch": batch, "length": length}
         on_gpu = cuda_peak(ctx.target)
-        yield found if on_gpu is None else {**found, "cuda_bytes": on_gpu}
+        yield found if on_gpu is None else {**found, **dict(zip(ON_GPU.values(), on_gpu, strict=True))}
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int
@@ -49,8 +53,9 @@ class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda")):
         if (before["batch"], before["length"]) != (after["batch"], after["length"]):
             changes |= {"baseline": None, "difference": None, "ratio": None}
         values = [bytes_value("memory.peak", before["bytes"], after["bytes"])]
-        if "cuda_bytes" in before and "cuda_bytes" in after:
-            values.append(bytes_value("memory.cuda", before["cuda_bytes"], after["cuda_bytes"]))
+        for figure, key in ON_GPU.items():
+            if key in before and key in after:
+                values.append(bytes_value(f"memory.{figure}", before[key], after[key]))
         return [value.model_copy(update=changes) for value in values]
 
 

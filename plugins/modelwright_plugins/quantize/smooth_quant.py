@@ -39,8 +39,8 @@ def smooth(
         weights = [_weight(node) for node in nodes]
         widest = np.maximum(np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0), SMALLEST)
         factor = np.maximum(largest[value], SMALLEST) ** alpha / widest ** (1 - alpha)
-        factor = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
         dtype = weights[0].dtype
+        factor = _within(factor / np.exp(np.log(factor).mean()), widest, dtype)
         inverse = add_initializer(model.graph, f"{value.name}_smooth_factor", (1 / factor).astype(dtype))
         divide = ir.node("Mul", [value, inverse], name=f"{value.name}_smooth")
         smoothed = divide.outputs[0]
@@ -55,6 +55,15 @@ def smooth(
             if before is not None and not before.uses():
                 del model.graph.initializers[str(before.name)]
     return len(groups)
+
+
+def _within(factor: np.ndarray, widest: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Factors whose inverses and products with the weights are numbers of a type; half precision ends early.
+
+    A channel that is never used would get the largest inverse.
+    """
+    room = float(np.finfo(dtype).max) / 2
+    return np.clip(factor, 1 / room, np.maximum(room / np.maximum(widest, 1), 1)).astype(np.float32)
 
 
 def _readers(model: ir.Model, excluded: frozenset[str]) -> dict[ir.Value, list[ir.Node]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modelwright.errors import StageError
 from modelwright_plugins.format.onnx_graph import add_initializer
 
 if TYPE_CHECKING:
@@ -21,12 +22,29 @@ def join_caches_outside(model: ir.Model) -> int:
 
     `Attention(q, k, v, mask, past_k, past_v)` of [batch, length, heads · width] becomes
     `Concat(past_k, k)`, which is the present, and `Attention` of four dimensions over it: the same values.
-    Returns how many were changed.
+    Returns how many were changed. Raises StageError for one that masks by itself (is_causal counts from the
+    first new token where no past is given) or that has more inputs or outputs.
     """
     found = [node for node in model.graph if node.op_type == "Attention" and len(node.inputs) > PAST_VALUE]
     for node in found:
+        _require_plain(node)
+    for node in found:
         _join_outside(model.graph, node)
     return len(found)
+
+
+def _require_plain(node: ir.Node) -> None:
+    given = [value for value in node.inputs if value is not None]
+    heads = {"q_num_heads", "kv_num_heads"} <= {*node.attributes}
+    causal = node.attributes.get_int("is_causal", 0)
+    if len(given) == PAST_VALUE + 1 == len(node.inputs) and heads and not causal and len(node.outputs) == 3:
+        return
+    raise StageError(
+        f"The attention '{node.name}' is not one whose cache can be joined in front of it.",
+        where=f"node {node.name}",
+        accepted="three dimensions, a mask, keys and values of the past and of the present, no is_causal",
+        hint="export the model with export.onnx and attention=attention",
+    )
 
 
 def _join_outside(graph: ir.Graph, node: ir.Node) -> None:
@@ -61,7 +79,7 @@ def _join_outside(graph: ir.Graph, node: ir.Node) -> None:
     assert attention is not None
     attention.name = str(node.name)
     graph.insert_before(node, tape.nodes)
-    for old, new in zip(node.outputs, (joined, *present), strict=False):
+    for old, new in zip(node.outputs, (joined, *present), strict=True):
         name, new.shape, new.type = old.name, old.shape, old.type
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         old.name, new.name = f"{name}_before", name

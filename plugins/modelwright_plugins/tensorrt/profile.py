@@ -24,12 +24,24 @@ Profile = dict[str, Range]
 Shape = tuple[int, ...]
 
 
-def with_total(profile: Mapping[str, tuple[int, int, int]]) -> dict[str, tuple[int, int, int]]:
+def with_total_length(profile: Mapping[str, tuple[int, int, int]]) -> dict[str, tuple[int, int, int]]:
     """A profile of a KV cache with its dimension `total`: the past and what is new."""
     if "past" not in profile or "length" not in profile or "total" in profile:
         return dict(profile)
     least, usual, most = (past + new for past, new in zip(profile["past"], profile["length"], strict=True))
     return {**profile, "total": (least, usual, most)}
+
+
+def prompts_and_tokens(profiles: Sequence[Mapping[str, Sequence[int]]]) -> tuple[list[int], list[int]]:
+    """The largest batches of profiles that take prompts, without a past, and of those for one more token."""
+    prompts = [item["batch"][2] for item in profiles if item["past"][0] == 0]
+    tokens = [item["batch"][2] for item in profiles if item["length"][0] == 1 and item["past"][2] > 0]
+    return prompts, tokens
+
+
+def largest_batch(profiles: Sequence[Mapping[str, Sequence[int]]]) -> int:
+    """The most rows that can be read and continued."""
+    return min(map(max, prompts_and_tokens(profiles)))
 
 
 def shapes_of(

@@ -11,7 +11,7 @@ import pytest
 from modelwright.api.model import Model
 from modelwright.api.runner import GenerationRunner
 from modelwright.api.target import Target
-from modelwright.errors import MissingError
+from modelwright.errors import MissingError, RecipeError, StageError
 from modelwright.planning.gpu import gpus
 from modelwright.planning.source import local_folder
 from modelwright_plugins.cast.dtype import CastDtype
@@ -91,10 +91,38 @@ def test_joining_caches_outside_of_attention_changes_no_bit(exported: Model, tmp
             np.testing.assert_array_equal(one, other, err_msg=name)
 
 
+def test_attention_that_masks_by_itself_is_not_taken_apart(exported: Model) -> None:
+    import onnx_ir as ir
+
+    graph = load_graph(exported.path)
+    node = next(node for node in graph.graph if node.op_type == "Attention")
+    node.attributes["is_causal"] = ir.AttrInt64("is_causal", 1)
+    with pytest.raises(StageError, match="is not one whose cache can be joined in front of it") as refused:
+        join_caches_outside(graph)
+    assert refused.value.where == f"node {node.name}"
+
+
+@pytest.mark.parametrize(
+    "profiles",
+    [
+        [{"batch": [1, 1, 1], "length": [1, 8, 16], "past": [0, 0, 0]}],
+        [{"batch": [1, 1, 1], "length": [1, 1, 1], "past": [1, 8, 16]}],
+        [{"batch": [1, 1, 1], "length": [1, 8, 16]}],
+    ],
+)
+def test_prompts_and_tokens_both_need_a_profile(
+    profiles: list[dict[str, list[int]]], exported: Model
+) -> None:
+    stage = CompileTensorRT.model_validate({"profiles": profiles})
+    with pytest.raises(RecipeError, match="needs a profile for prompts and one for the tokens after them"):
+        stage.check(exported.spec)
+
+
 @WITHOUT_GPU
 def test_where_no_engine_fits_the_graph_runs_and_says_so(engine: Model, exported: Model) -> None:
-    runner, plain = TensorRT().runner(engine, Target(threads=2)), Onnx().runner(exported, Target(threads=2))
-    assert "this machine has none" in runner.describe()["in place of"]
+    asked_for = Target(device="cuda", provider="CUDAExecutionProvider", threads=2)
+    runner, plain = TensorRT().runner(engine, asked_for), Onnx().runner(exported, Target(threads=2))
+    assert "this machine has none" in runner.describe()["runs in place of an engine because"]
     assert runner.describe()["runtime"].startswith("ONNX Runtime")
     assert isinstance(runner, GenerationRunner)
     assert isinstance(plain, GenerationRunner)

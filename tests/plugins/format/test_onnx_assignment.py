@@ -6,7 +6,7 @@ import pytest
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
-from modelwright.errors import MissingError
+from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_assignment import require_assigned
 from modelwright_plugins.format.onnx_session import open_session
 
@@ -17,7 +17,7 @@ def test_operators_on_the_cpu_are_named(tiny_onnx: Model) -> None:
     session = open_session(tiny_onnx, Target(threads=1))
     require_assigned(session, "CPUExecutionProvider", "here")
     with pytest.raises(
-        MissingError, match=r"leaves operators of the graph to the CPU: .*12 MatMul"
+        RecipeError, match=r"leaves operators of the graph to the CPU: .*12 MatMul"
     ) as refused:
         require_assigned(session, "CUDAExecutionProvider", "here")
     assert "half precision" in str(refused.value.hint)

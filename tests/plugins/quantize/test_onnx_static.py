@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,32 @@ def test_a_graph_in_half_precision_is_smoothed_and_its_tables_shrink(
     assert types["embeddings.word_embeddings.weight_scale"] == onnx.TensorProto.FLOAT16
     assert result.spec.tags == ("int8", "int8-embeddings")
     assert ctx.records["quantization"]["cosine_all_int8"] > 0.99
+
+
+def test_a_channel_that_is_never_used_is_no_infinity_in_half_precision(
+    tiny_half: Model, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    shutil.copytree(tiny_half.path, tmp_path / "dead")
+    file = tmp_path / "dead" / "model.onnx"
+    file.chmod(0o644)
+    graph = onnx.load(file)
+    scale, shift = (
+        next(item for item in graph.graph.initializer if item.name == f"embeddings.LayerNorm.{part}")
+        for part in ("weight", "bias")
+    )
+    for item, others in ((scale, 60.0), (shift, 0.0)):
+        values = np.full(item.dims, others, np.float16)
+        values[0] = 0
+        item.CopyFrom(numpy_helper.from_array(values, item.name))
+    onnx.save(graph, file)
+    dead = Model(tmp_path / "dead", tiny_half.spec, "dead")
+    result, _ = quantize(dead, tmp_path, activation="int8")
+    for item in onnx.load(result.path / "model.onnx").graph.initializer:
+        assert np.isfinite(numpy_helper.to_array(item).astype(np.float32)).all(), item.name
+    assert np.isfinite(outputs(result, TEXTS)).all()
 
 
 def test_finer_methods_than_half_precision_are_refused(tiny_half: Model) -> None:

@@ -1,0 +1,45 @@
+"""The engine of a folder that fits a GPU."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from modelwright.errors import MissingError
+from modelwright.planning.gpu import Gpu
+from modelwright_plugins.format.engines import Engine, Engines
+from modelwright_plugins.format.fitting_engine import engine_for
+
+
+def table(**fields: object) -> Engines:
+    return Engines(engines=(Engine.model_validate({"library": "tensorrt", "version": "11.0", **fields}),))
+
+
+@pytest.mark.parametrize(
+    ("fields", "capability"),
+    [
+        ({}, "7.5"),
+        ({"compute_capabilities": ["8.9", "12.0"]}, "12.0"),
+        ({"compute_capabilities": ["8.0"], "hardware_compatible": True}, "9.0"),
+    ],
+)
+def test_it_is_found(fields: dict[str, object], capability: str) -> None:
+    assert engine_for(Gpu("a GPU", capability), table(**fields)).version == "11.0"
+
+
+@pytest.mark.parametrize(
+    ("fields", "capability"),
+    [
+        ({"compute_capabilities": ["8.9"]}, "9.0"),
+        ({"compute_capabilities": ["8.0"], "hardware_compatible": True}, "7.5"),
+    ],
+)
+def test_another_gpu_than_it_was_built_for_is_refused(fields: dict[str, object], capability: str) -> None:
+    with pytest.raises(MissingError, match=f"and this GPU has {capability}"):
+        engine_for(Gpu("a GPU", capability), table(**fields))
+
+
+@pytest.mark.parametrize("file", ["../model.engine", "/etc/passwd", ""])
+def test_an_engine_lies_in_its_folder(file: str) -> None:
+    with pytest.raises(ValidationError):
+        table(file=file)
