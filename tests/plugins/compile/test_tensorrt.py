@@ -23,7 +23,6 @@ from modelwright_plugins.format.tensorrt import TensorRT
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import save_tiny_bert
 
 trt = pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
 pytest.importorskip("onnxscript", reason="needs the export extra")
@@ -35,12 +34,6 @@ SMALL = [{"batch": [1, 2, 4], "length": [1, 16, 64]}]
 def exported(model: Model, folder: Path) -> Model:
     half = FolderContext(folder / "half").apply(CastDtype(dtype="fp16"), model)
     return FolderContext(folder / "onnx").apply(ExportOnnx(), half)
-
-
-@pytest.fixture(scope="session")
-def tiny_half(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("half")
-    return exported(save_tiny_bert(folder / "checkpoint"), folder)
 
 
 @pytest.fixture(scope="module")

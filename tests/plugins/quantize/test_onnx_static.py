@@ -11,13 +11,10 @@ from modelwright.api.dataset import Record, Split
 from modelwright.api.model import Model
 from modelwright.errors import RecipeError, StageError
 from modelwright.testing.texts import sentences
-from modelwright_plugins.cast.dtype import CastDtype
-from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.onnx_outputs import TEXTS, cosines, outputs
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import save_tiny_bert
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -44,14 +41,6 @@ def test_weights_shrink_and_embeddings_stay(tiny_onnx: Model, quantized: tuple[M
     assert small < 0.4 * large
     assert quantized[0].spec.tags == ("int8", "int8-embeddings", "uint8")
     assert 0.99 < cosines(tiny_onnx, quantized[0]).min() < 0.999999
-
-
-@pytest.fixture(scope="module")
-def tiny_half(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    pytest.importorskip("onnxscript", reason="needs the export extra")
-    folder = tmp_path_factory.mktemp("half")
-    half = FolderContext(folder / "half").apply(CastDtype(dtype="fp16"), save_tiny_bert(folder / "model"))
-    return FolderContext(folder / "onnx").apply(ExportOnnx(), half)
 
 
 def test_a_graph_in_half_precision_is_smoothed_and_its_tables_shrink(
