@@ -42,6 +42,12 @@ def test_the_provenance_names_model_files_and_input(released: Bench):
     assert dependencies[0]["digest"]["sha256"] == released.manifest(1)["source"]["digest"]
 
 
+def test_what_a_format_is_told_of_a_model_stays_with_it_from_step_to_step(bench: Bench):
+    assert bench.run("model.cache=static").code == 0
+    described = json.loads((bench.artifacts / "toy" / "1" / "model" / "modelwright.json").read_text("utf-8"))
+    assert described["details"] == {"cache": "static"}
+
+
 def test_the_same_run_again_takes_every_step_from_the_store_and_makes_no_version(released: Bench):
     ended = released.run()
     assert ended.code == 0

@@ -56,7 +56,8 @@ class FolderContext:
     def apply(self, stage: Stage, model: Model) -> Model:
         """Run a stage on a model and seal what it wrote, as the engine does."""
         tags = stage.tags_after(model.spec.tags)
-        self._spec = model.spec.model_copy(update={"format": stage.gives, "tags": tags})
+        details = model.spec.details if stage.gives == model.spec.format else {}
+        self._spec = model.spec.model_copy(update={"format": stage.gives, "tags": tags, "details": details})
         stage.run(model, self)
         return self.model(self.out)
 

@@ -118,11 +118,21 @@ class WorkerContext:
         self._channel.send("progress", done=done, total=total, what=what)
 
     def spec(self) -> ModelSpec:
-        """The spec of the result: the input's, with the stage's format and tags and what it described."""
+        """The spec of the result: the input's, with the stage's format and tags and what it described.
+
+        Details are a format's own, so that they stay where the format does.
+        """
         before = self._input.spec
+        details = before.details if self._stage.gives == before.format else {}
         tags = self._stage.tags_after(before.tags)
         return ModelSpec.model_validate(
-            {**before.model_dump(), "details": {}, **self._changes, "format": self._stage.gives, "tags": tags}
+            {
+                **before.model_dump(),
+                "details": details,
+                **self._changes,
+                "format": self._stage.gives,
+                "tags": tags,
+            }
         )
 
 

@@ -38,8 +38,8 @@ class SelectAttention(
     `implementation` is that of `from_pretrained`: `eager` writes attention out, `sdpa` is PyTorch's
     scaled_dot_product_attention, `flash_attention_2` and `flash_attention_3` are the packages of Dao et al.,
     `flex_attention` is compiled. One that is not installed, does not run here or is not written for the model
-    is replaced by sdpa, or eager where that is missing, too: decided once, here, and kept with the model. A
-    later step that writes the checkpoint again begins with transformers' default: this one comes last.
+    is replaced by sdpa, or eager where that is missing, too: decided here, once, and kept with the model.
+    Put it after the steps that change its type or its layers: kernels depend on both.
 
     The record `attention` says what was asked for and why it was replaced, and how many layers each kernel
     computed on the target's device, for rows of one length and for padded ones: flash, cuDNN's, memory-

@@ -97,7 +97,7 @@ class QuantizeNNCFWeightOnly(
         ov.save_model(compressed, str(ctx.out / GRAPH_FILE), compress_to_fp16=False)
         copy_companions(model.path, ctx.out)
         ctx.record("weights", _counts(compressed))  # type: ignore[arg-type]
-        ctx.describe(dtype=f"int{BITS[self.mode]}", details=dict(model.spec.details))
+        ctx.describe(dtype=f"int{BITS[self.mode]}")
 
     def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
         """GPTQ makes up for errors in every weight, zeros too; on other grids zero is exact."""

@@ -371,7 +371,7 @@ def test_a_gpu_that_is_not_there(tiny_causal: Model, tmp_path: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(MissingError, match="PyTorch finds no CUDA device"):
+    with pytest.raises(MissingError, match="runs on no CUDA device"):
         FolderContext(tmp_path / "a", target=Target(device="cuda")).apply(QuantizeBitsAndBytes(), tiny_causal)
 
 

@@ -190,7 +190,7 @@ def test_what_cannot_be(tiny_causal: Model, tmp_path: Path) -> None:
         QuantizeTorchAO.model_validate({"kind": "static"})
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(MissingError, match="PyTorch finds no CUDA device"):
+    with pytest.raises(MissingError, match="runs on no CUDA device"):
         FolderContext(tmp_path / "a", target=Target(device="cuda")).apply(QuantizeTorchAO(), tiny_causal)
 
 
