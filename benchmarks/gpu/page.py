@@ -91,8 +91,31 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
 
 
 def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
-    prompts = list(dict.fromkeys(name for row in rows for name in row["prompt_ms"]))
-    steps = list(dict.fromkeys(name for row in rows for name in row["token_ms"]))
+    return _llamas(
+        rows,
+        roof,
+        "Llamas in bfloat16",
+        "Milliseconds to read a prompt (share of the roof's rate), what that allocates, and milliseconds of "
+        "one more token (share of the roof's bandwidth that reading the weights once takes).",
+    )
+
+
+def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
+    return _llamas(
+        rows,
+        roof,
+        "Llamas in float16, in two runtimes",
+        "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
+        "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits; ONNX "
+        "Runtime's ids come from the host.",
+    )
+
+
+def _llamas(rows: Sequence[dict[str, Any]], roof: dict[str, float], title: str, text: str) -> Section:
+    prompts, held, steps = (
+        list(dict.fromkeys(name for row in rows for name in row.get(key, {})))
+        for key in ("prompt_ms", "prompt_bytes", "token_ms")
+    )
     cells = []
     for row in rows:
         operations, weights = costs(row["shape"], row["batch"], row["length"])
@@ -101,44 +124,13 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
                 row["shape"],
                 f"{row['batch']} x {row['length']:,}",
                 *(_timed(row["prompt_ms"].get(name), operations, roof["flops"]) for name in prompts),
-                *(_mib(row["prompt_bytes"].get(name)) for name in steps),
+                *(_mib(row["prompt_bytes"].get(name)) for name in held),
                 *(_timed(row["token_ms"].get(name), weights, roof["bytes"]) for name in steps),
             ]
         )
     header = ["shape", "batch x prompt", *(f"prompt, {name}" for name in prompts)]
-    header += [*(f"MiB, {name}" for name in steps), *(f"token, {name}" for name in steps)]
-    return Section(
-        "Llamas in bfloat16",
-        "Milliseconds to read a prompt (share of the roof's rate), what that allocates, and milliseconds of "
-        "one more token (share of the roof's bandwidth that reading the weights once takes).",
-        header,
-        cells,
-    )
-
-
-def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
-    names = list(dict.fromkeys(name for row in rows for name in row["prompt_ms"]))
-    cells = []
-    for row in rows:
-        operations, weights = costs(row["shape"], row["batch"], row["length"])
-        cells.append(
-            [
-                row["shape"],
-                f"{row['batch']} x {row['length']:,}",
-                *(_timed(row["prompt_ms"].get(name), operations, roof["flops"]) for name in names),
-                *(_timed(row["token_ms"].get(name), weights, roof["bytes"]) for name in names),
-            ]
-        )
-    header = ["shape", "batch x prompt"]
-    header += [*(f"prompt, {name}" for name in names), *(f"token, {name}" for name in names)]
-    return Section(
-        "Llamas in float16, in two runtimes",
-        "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
-        "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits; ONNX "
-        "Runtime's ids come from the host.",
-        header,
-        cells,
-    )
+    header += [*(f"MiB, {name}" for name in held), *(f"token, {name}" for name in steps)]
+    return Section(title, text, header, cells)
 
 
 def _timed(found: dict[str, float] | None, amount: float, rate: float) -> str:
