@@ -1,23 +1,24 @@
 """A target that runs nothing here: what is made for it is published only where the recipe says so."""
 
+import json
 import re
 from xml.etree import ElementTree
 
 from tests.core.bench import Bench
 
-ELSEWHERE = "target.runs=false"
+ELSEWHERE = ("target.runs=false", "+target.compute_capabilities=['8.9']")
 ALLOWED = "validate.allow_unmeasured=true"
 
 
 def test_gates_that_were_not_measured_are_closed(bench: Bench):
-    ended = bench.run(ELSEWHERE)
+    ended = bench.run(*ELSEWHERE)
     assert ended.code == 1
     assert re.search(r"FAIL  parity: .*; not measured", ended.out)
     assert bench.versions() == []
 
 
 def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
-    ended = bench.run(ELSEWHERE, ALLOWED)
+    ended = bench.run(*ELSEWHERE, ALLOWED)
     assert ended.code == 0, ended.err
     assert "built, not run: version 1, not validated" in ended.out
     folder = bench.artifacts / "toy" / "1"
@@ -29,7 +30,14 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     assert (suite.get("failures"), len([*suite.iter("skipped")])) == ("0", 1)
     assert "not measured: the model is not validated" in (folder / "report.html").read_text("utf-8")
     assert "not measured" in (folder / "README.md").read_text("utf-8")
-    again = bench.run(ELSEWHERE, ALLOWED)
+    assert "built, not run" in bench.command("list").out
+    assert [entry["validated"] for entry in json.loads(bench.command("list", "--json").out)] == [False]
+    refused = bench.command("promote", "toy", "1", "--to", "production")
+    assert (refused.code, "it is not validated" in refused.err) == (2, True)
+    assert bench.command("promote", "toy", "1", "--to", "staging", "--not-validated").code == 0
+    same = bench.command("compare", str(folder), str(folder))
+    assert (same.code, "A was not measured by parity" in same.out) == (0, True)
+    again = bench.run(*ELSEWHERE, ALLOWED)
     assert (again.code, bench.versions()) == (0, [1])
     unrun = bench.command("verify", "--run", str(folder))
     assert (unrun.code, "the model was built, not run" in unrun.out) == (1, True)
@@ -37,9 +45,15 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
 
 def test_a_gate_that_was_measured_is_not_excused(bench: Bench):
     small = "+validate.gates.small={metric: size.disk, smaller_by: 1000}"
-    ended = bench.run(ELSEWHERE, ALLOWED, small)
+    ended = bench.run(*ELSEWHERE, ALLOWED, small)
     assert ended.code == 1
     assert "FAIL  small" in ended.out
+
+
+def test_a_model_that_runs_here_is_not_left_unmeasured(bench: Bench):
+    ended = bench.run("target.runs=false", ALLOWED)
+    assert ended.code == 2
+    assert "nothing runs here, and models of format bag do" in ended.err
 
 
 def test_gates_are_not_left_unmeasured_where_the_model_runs(bench: Bench):

@@ -161,4 +161,4 @@ def test_doctor_says_which_runtimes_serve_a_gpu_and_why_not(bench: Bench):
     lines = bench.command("doctor").out.splitlines()
     for runtime in ("PyTorch", "ONNX Runtime", "TensorRT for RTX"):
         [state] = [line.partition("  ")[2].strip() for line in lines if line.startswith(f"{runtime} ")]
-        assert state == "usable" or len(state.split()) > 3, state
+        assert state == "usable" or any(why in state for why in ("CUDA", "GPU", "install")), state

@@ -71,6 +71,10 @@ class Format(Component):
         """Its runtimes on NVIDIA GPUs, tried on this machine; none where it serves the CPU alone."""
         return ()
 
+    def runs_here(self, target: Target) -> bool:
+        """Whether its models run on this machine for such a target; a recipe cannot say that they do not."""
+        return True
+
     @abstractmethod
     def runner(self, model: Model, target: Target) -> Runner:
         """Load the model in its runtime. Raises MissingError when the device is not there."""

@@ -42,6 +42,10 @@ class Target(BaseModel):
     def _fits_the_device(self) -> Self:
         if self.memory_limit is not None and self.device != "cuda":
             raise ValueError("memory_limit is for a GPU: set device to cuda, or leave it out")
+        if self.provider == "CUDAExecutionProvider" and self.device != "cuda":
+            raise ValueError(
+                "CUDAExecutionProvider runs on a GPU: set device to cuda, or choose another provider"
+            )
         for field in ("graph_capture", "provider_options"):
             if getattr(self, field) and (self.provider != "CUDAExecutionProvider" or self.tensorrt):
                 raise ValueError(

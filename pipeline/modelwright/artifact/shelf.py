@@ -94,10 +94,13 @@ class Shelf:
             )
         return self.root / name / str(number)
 
-    def promote(self, name: str, version: str, label: str) -> tuple[Artifact, int | None]:
+    def promote(
+        self, name: str, version: str, label: str, *, not_validated: bool = False
+    ) -> tuple[Artifact, int | None]:
         """Point a label at a version; the artifact and the version it pointed to before.
 
-        Raises RecipeError when the version's files were changed since the release.
+        Raises RecipeError when the version's files were changed since the release, and for one that was built
+        and not run, unless `not_validated` allows it.
         """
         if not re.fullmatch(r"[a-z][a-z0-9-]*", label):
             raise RecipeError(
@@ -112,6 +115,12 @@ class Shelf:
                 f"{problems[0].file} {problems[0].what}.",
                 where=str(artifact.path),
                 hint="release it again; a damaged version is not promoted",
+            )
+        if artifact.report.verdict == "built" and not not_validated:
+            raise RecipeError(
+                f"Version {artifact.manifest.version} of '{name}' was built, not run: it is not validated.",
+                where=str(artifact.path),
+                hint="measure it where it runs; or promote it with --not-validated",
             )
         with disk_errors(self.root, "write the label"), FileLock(self.root / name / ".lock"):
             labels = self.labels(name)

@@ -125,8 +125,15 @@ class ReportDraft:
             reproduce=[
                 "modelwright run recipe.yaml    # the recipe.yaml beside this report",
             ],
-            notes=self._notes + self._load_notes() + self._store_notes(),
+            notes=self._notes + self._runtime_notes() + self._load_notes() + self._store_notes(),
         )
+
+    def _runtime_notes(self) -> list[str]:
+        """What the runtimes remark on how they ran the models."""
+        runtimes = self.validation.runtimes if self.validation else {}
+        return [
+            f"Of the {name}: {runtime['note']}" for name, runtime in runtimes.items() if "note" in runtime
+        ]
 
     def _load_notes(self) -> list[str]:
         busy = self.validation.busy if self.validation else {}

@@ -61,6 +61,15 @@ def check_joins(
         after = {"format": stage.gives, "tags": tags, "dtype": stage.dtype_after(spec.dtype)}
         spec, before = spec.model_copy(update=after), f"the step '{name}'"
     registry.formats.require(spec.format, recipe.origin.of("stages"))
+    target = recipe.text.target
+    if not target.runs:
+        if registry.formats[spec.format]().runs_here(target):
+            raise RecipeError(
+                f"The target says that nothing runs here, and models of format {spec.format} do.",
+                where=recipe.origin.of("target.runs"),
+                accepted="true; false is for what is built for other machines, such as TensorRT's engines",
+            )
+        notes.append("Nothing runs here: only files are measured, and the other gates stay closed.")
     return notes
 
 

@@ -123,7 +123,8 @@ def _details(report: Report) -> Iterable[str]:
     if report.recovery:
         yield _folded("Lost and won back", _recovery(report))
     environment = report.environment
-    named = {**environment.hardware, **environment.software, **environment.target}
+    target = {f"target {key}": value for key, value in environment.target.items()}
+    named = {**environment.hardware, **environment.software, **target}
     lines = [f"- {plain(note)}" for note in report.notes]
     if report.fused_operators:
         lines.append("- fused operators: " + _listed(report.fused_operators))

@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from modelwright.api.context import StageContext
-from modelwright.api.model import Model, ModelSize
+from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
-from modelwright_plugins.attention.kernels import FLASH, FUSED, Kernel
+from modelwright_plugins.attention.kernels import FLASH, FUSED, SINGLE_KERNEL, Kernel
 
 Implementation = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 ON_GPU = ("flash_attention_2", "flash_attention_3")
@@ -61,6 +61,17 @@ class SelectAttention(
         """By the packages and the device that it finds."""
         return True
 
+    def check(self, spec: ModelSpec) -> None:
+        """An implementation with one kernel either is what is required, or not."""
+        kernel = SINGLE_KERNEL.get(self.implementation)
+        if self.require is not None and kernel and kernel not in ACCEPTED_KERNELS[self.require]:
+            raise RecipeError(
+                f"{self.implementation} is computed by the kernel {kernel}, and require={self.require} asks "
+                f"for {', '.join(sorted(ACCEPTED_KERNELS[self.require]))}.",
+                where="parameter implementation",
+                accepted="sdpa, or an implementation with such kernels",
+            )
+
     def check_target(self, target: Target) -> None:
         """FlashAttention's packages are for GPUs."""
         if self.require is not None and self.implementation in ON_GPU and target.device != "cuda":
@@ -95,7 +106,12 @@ class SelectAttention(
         ctx.record("attention", record)
         self._require(found if self.padded else found[:1], record, ctx)
         shutil.copytree(model.path, ctx.out, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        ctx.describe(details={**model.spec.details, "attention": chosen})
+        details = {**model.spec.details, "attention": chosen}
+        if chosen != self.implementation:
+            details["note"] = (
+                f"Attention is {chosen} in place of {self.implementation}: {record['replaced because']}"
+            )
+        ctx.describe(details=details)
 
     def _first_that_runs(
         self, model: Model, ctx: StageContext

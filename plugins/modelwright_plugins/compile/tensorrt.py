@@ -21,8 +21,9 @@ from modelwright_plugins.format.engines import Engine, Engines
 from modelwright_plugins.format.onnx import GRAPH_FILE, STANDARD_ATTENTION
 from modelwright_plugins.tensorrt.build import EngineBuilder, Profiles, Settings
 from modelwright_plugins.tensorrt.layers import layers_of
-from modelwright_plugins.tensorrt.library import TITLES, load, problem_of
-from modelwright_plugins.tensorrt.profile import Profile, prompts_and_tokens, with_total_length
+from modelwright_plugins.tensorrt.library import TITLES, load, problem_of, require_served
+from modelwright_plugins.tensorrt.profile import Profile, with_total_length
+from modelwright_plugins.tensorrt.profile_checks import check_profiles
 from modelwright_plugins.tensorrt.timing import TimingCache
 from modelwright_plugins.text.companions import copy_companions
 
@@ -35,6 +36,7 @@ NOT_FOR_RTX = {
     "version_compatible": "is not offered",
     "hardware_compatible": "is not offered: its engines name several compute capabilities",
 }
+MOST_WORKSPACE = 2**50
 FLAGS = {
     "refit": "REFIT",
     "strip_weights": "STRIP_PLAN",
@@ -107,7 +109,8 @@ class CompileTensorRT(
     def _consistent(self) -> Self:
         if self.workspace is not None:
             try:
-                parse_size(self.workspace, "workspace")
+                if parse_size(self.workspace, "workspace") > MOST_WORKSPACE:
+                    raise ValueError("workspace is more than any GPU has; leave it out for all that there is")
             except RecipeError as error:
                 raise ValueError(f"{error.what} accepted: {error.accepted}") from error
         return self
@@ -131,25 +134,12 @@ class CompileTensorRT(
                 where="parameter use",
                 accepted="a step export.onnx with attention=attention before",
             )
-        if spec.task == "generate" and self.profiles:
-            self._check_profiles_of_cache()
+        check_profiles(self.profiles, spec)
         if self.sparse_weights and "sparse-2:4" not in spec.tags:
             raise RecipeError(
                 "Kernels for sparse weights serve the pattern 2:4, and no step makes the model sparse so.",
                 where="parameter sparse_weights",
                 accepted="false, or a pruning step with pattern 2:4 before the export",
-            )
-
-    def _check_profiles_of_cache(self) -> None:
-        """Prompts are read and then continued: both need a profile."""
-        whole = [profile for profile in self.profiles if {"batch", "length", "past"} <= {*profile}]
-        prompts, tokens = prompts_and_tokens(whole)
-        if len(whole) < len(self.profiles) or not prompts or not tokens:
-            raise RecipeError(
-                "A model that generates needs a profile for prompts and one for the tokens after them.",
-                where="parameter profiles",
-                accepted="batch, length and past in each; in one a past from 0, in one a length from 1",
-                hint="null, for prompts and tokens up to the model's context",
             )
 
     def check_target(self, target: Target) -> None:
@@ -175,6 +165,15 @@ class CompileTensorRT(
                 where="target.compute_capabilities",
                 accepted="none; or target.tensorrt=tensorrt_rtx, which builds for those that it serves",
                 hint="hardware_compatible=true in the step makes an engine for GPUs from Ampere on",
+            )
+        if library == "tensorrt_rtx" and target.compute_capabilities:
+            require_served(library, target.compute_capabilities)
+        if target.runs and target.device != "cuda" and not self.fallback:
+            raise RecipeError(
+                "The engine is to be run, and the target's device is the CPU.",
+                where="target.runs",
+                accepted="false, for an engine that runs elsewhere; or fallback=true in the step, which runs "
+                "the graph in ONNX Runtime",
             )
         for field, why in NOT_FOR_RTX.items() if library == "tensorrt_rtx" else ():
             if getattr(self, field):

@@ -34,6 +34,10 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
     def check(self, path: Path, *, deep: bool = False) -> None:
         """The graph parses and its external data are all there; `deep` also looks for NaN and infinity."""
         graph = read_graph(path)
+        if not graph.graph.node:
+            raise RecipeError(
+                "The graph is empty.", where=str(path / GRAPH_FILE), hint="copy the folder again"
+            )
         from onnx import numpy_helper
 
         for tensor in graph.graph.initializer:

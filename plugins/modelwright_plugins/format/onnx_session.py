@@ -33,6 +33,12 @@ def open_session(
     """
     import onnxruntime as ort
 
+    if not (model.path / GRAPH_FILE).is_file():
+        raise RecipeError(
+            "The folder has no graph.",
+            where=str(model.path / GRAPH_FILE),
+            hint="modelwright verify says whether an artifact is as it was published",
+        )
     available = ort.get_available_providers()
     if target.provider not in available:
         raise MissingError(
@@ -115,14 +121,14 @@ def provider_options(target: Target) -> dict[str, str]:
 
 
 def describe_session(model: Model, target: Target) -> dict[str, str]:
-    """Runtime, provider, threads, and why the graph runs in place of an engine, where it does."""
+    """Runtime, provider, threads, and what the model's description notes of the run."""
     import onnxruntime as ort
 
     options = ", ".join(f"{key}={value}" for key, value in provider_options(target).items())
-    why = model.spec.details.get("runs because")
+    note = model.spec.details.get("note")
     return {
         "runtime": f"ONNX Runtime {ort.__version__}",
-        **({"runs in place of an engine because": str(why)} if why else {}),
+        **({"note": str(note)} if note else {}),
         "provider": target.provider,
         **({"provider options": options} if options else {}),
         "threads": str(target.thread_count),

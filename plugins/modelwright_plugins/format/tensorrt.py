@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from modelwright.api.component import installed_version
@@ -10,13 +9,13 @@ from modelwright.api.format import Format, GpuRuntime
 from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
+from modelwright.digest import digest_file
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.gpu import gpus
 from modelwright_plugins.format.engines import Engines
+from modelwright_plugins.format.fitting_engine import fitting_engine
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.tensorrt.library import TITLES, problem_of
-
-log = logging.getLogger(__name__)
 
 
 class TensorRT(Format, name="tensorrt"):
@@ -46,6 +45,12 @@ class TensorRT(Format, name="tensorrt"):
                     where=str(file),
                     hint="copy the folder again, or build the engine again",
                 )
+            if deep and digest_file(file) != engine.sha256:
+                raise RecipeError(
+                    "The engine was changed: its SHA-256 differs.",
+                    where=str(file),
+                    hint="copy the folder again, or build the engine again",
+                )
         Onnx().check(path, deep=deep)
 
     def size(self, path: Path) -> ModelSize:
@@ -55,26 +60,27 @@ class TensorRT(Format, name="tensorrt"):
     def graph_operators(self, model: Model) -> dict[str, int]:
         """Layers of the network that the engine was built from, by the operator they stand for.
 
-        Attention that may be computed in parts is not counted as one operator.
+        Attention that may be computed in parts is not counted as one operator. Where the graph runs in place
+        of the engine, its operators count.
         """
+        if _why_not(model):
+            return Onnx().graph_operators(model)
         engine = Engines.read(model.path).engines[0]
         fused = {} if engine.decomposable else {"Attention": engine.operators.get("Attention", 0)}
         others = {name: count for name, count in engine.operators.items() if name != "Attention"}
         return dict(sorted({**others, **fused}.items()))
+
+    def runs_here(self, target: Target) -> bool:
+        """On a GPU."""
+        return target.device == "cuda" and bool(gpus())
 
     def runner(self, model: Model, target: Target) -> Runner:
         """The engine for this machine's GPU, or where the recipe allows it and none fits, the graph.
 
         Raises MissingError where none fits.
         """
-        if model.spec.details.get("fallback"):
-            from modelwright_plugins.format.fitting_engine import fitting_engine
-
-            try:
-                fitting_engine(Engines.read(model.path))
-            except MissingError as error:
-                log.warning("%s The graph runs in ONNX Runtime instead.", error.what)
-                return _graph_runner(model, target, error.what)
+        if why := _why_not(model):
+            return _graph_runner(model, target, why)
         if model.spec.task == "generate":
             from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
 
@@ -82,6 +88,17 @@ class TensorRT(Format, name="tensorrt"):
         from modelwright_plugins.format.tensorrt_runner import TensorRTRunner
 
         return TensorRTRunner(model)
+
+
+def _why_not(model: Model) -> str | None:
+    """Why no engine of the folder runs here; None where one does, and where nothing may run in its place."""
+    if not model.spec.details.get("fallback"):
+        return None
+    try:
+        fitting_engine(Engines.read(model.path))
+    except MissingError as error:
+        return error.what
+    return None
 
 
 def _graph_runner(model: Model, target: Target, why: str) -> Runner:
@@ -94,5 +111,6 @@ def _graph_runner(model: Model, target: Target, why: str) -> Runner:
         )
     if not gpus():
         target = Target(threads=target.threads)
-    spec = model.spec.model_copy(update={"format": "onnx", "details": {"runs because": why}})
+    note = f"No engine was run: the graph beside it was, in ONNX Runtime. {why}"
+    spec = model.spec.model_copy(update={"format": "onnx", "details": {"note": note}})
     return Onnx().runner(Model(model.path, spec, model.digest), target)

@@ -76,7 +76,8 @@ class TorchCausalRunner(CausalRunner):
 
     def describe(self) -> dict[str, str]:
         """Runtime, device, dtype, threads, attention and the kind of cache."""
-        return {**describe_torch(self.model, self._threads), "cache": self.kind}
+        described = describe_torch(self.model, self._threads, self.spec.details.get("note"))
+        return {**described, "cache": self.kind}
 
 
 class TorchDecoder:

@@ -19,7 +19,7 @@ def cuda_problem() -> str | None:
     import torch
 
     if torch.version.cuda is None:
-        return "built without CUDA"
+        return "built without CUDA: install a CUDA build of torch"
     return None if torch.cuda.is_available() else f"built for CUDA {torch.version.cuda}, and finds no device"
 
 
@@ -71,8 +71,8 @@ def cuda_peak(target: Target) -> CudaPeak | None:
     )
 
 
-def describe_torch(model: PreTrainedModel, threads: int) -> dict[str, str]:
-    """Runtime, device, dtype, threads, the attention transformers chose, and what quantized the weights."""
+def describe_torch(model: PreTrainedModel, threads: int, note: object = None) -> dict[str, str]:
+    """Runtime, device, dtype, threads, attention, what quantized the weights, and what is to be noted."""
     import torch
     import transformers
 
@@ -84,6 +84,8 @@ def describe_torch(model: PreTrainedModel, threads: int) -> dict[str, str]:
         "threads": str(threads),
         "attention": str(model.config._attn_implementation),
     }
+    if note is not None:
+        described["note"] = str(note)
     if method is not None:
         # Transformers names a method as its distribution.
         described["quantization"] = f"{method.value} {installed_version(method.value) or '?'}"

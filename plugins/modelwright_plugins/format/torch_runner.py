@@ -47,4 +47,4 @@ class TorchRunner(TextRunner):
 
     def describe(self) -> dict[str, str]:
         """Runtime, device, dtype, threads and the attention transformers chose."""
-        return describe_torch(self._model, self._threads)
+        return describe_torch(self._model, self._threads, self.spec.details.get("note"))

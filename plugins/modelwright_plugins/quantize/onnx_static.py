@@ -12,7 +12,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.runner import Inputs
 from modelwright.api.stage import MIB, Footprint, Stage
-from modelwright.errors import RecipeError
+from modelwright.errors import RecipeError, StageError
 from modelwright_plugins.text.companions import copy_companions
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ class QuantizeOnnxStatic(
     sensitivity_samples: int = Field(16, ge=1, description="Texts that sensitivity is measured on.")
 
     def check(self, spec: ModelSpec) -> None:
-        """Histograms of half precision have too few values apart for their bins."""
+        """ONNX Runtime calibrates on the CPU, and half precision has too few values for histograms."""
+        if spec.dtype not in ("float32", "float16"):
+            raise RecipeError(
+                f"ONNX Runtime, which calibrates the graph, does not compute in {spec.dtype} on the CPU.",
+                where="parameter use",
+                accepted="a graph in float32 or float16: cast.dtype with fp32 or fp16 before the export",
+            )
         if self.method != "minmax" and spec.dtype != "float32":
             raise RecipeError(
                 f"The method {self.method} counts values in bins finer than {spec.dtype} tells apart.",
@@ -99,8 +105,13 @@ class QuantizeOnnxStatic(
         return tuple(sorted({*super().tags_after(tags), *(tag for tag, has in own.items() if has)}))
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The graph, its augmented, quantized and switchable copies in float32; a quarter remains."""
-        result = ModelSize(parameters=size.parameters, weight_bytes=size.parameters)
+        """The graph, its augmented, quantized and switchable copies in float32.
+
+        A quarter of that remains, more where tables of embeddings stay.
+        """
+        tables = "Gather" in self.operators
+        left = size.parameters if tables else max(size.parameters, size.weight_bytes * 3 // 4)
+        result = ModelSize(parameters=size.parameters, weight_bytes=left)
         return Footprint(
             memory_bytes=250 * MIB + 7 * 4 * size.parameters,
             disk_bytes=result.weight_bytes + 2 * MIB,
@@ -122,10 +133,16 @@ class QuantizeOnnxStatic(
         batches = text_batches(model, ctx, self.data, "calibration", self.samples)
         if self.smooth_quant_alpha is not None:
             smooth(graph, batches, self.smooth_quant_alpha, frozenset(excluded))
-        if "Gather" in self.operators:
-            quantize_embeddings(graph, frozenset(excluded))
+        tables = quantize_embeddings(graph, frozenset(excluded)) if "Gather" in self.operators else 0
         quantized = self._quantized(graph, batches, excluded, ctx)
-        if layers := quantized_layers(quantized, graph):
+        layers = quantized_layers(quantized, graph)
+        if not layers and not tables:
+            raise StageError(
+                "No layer of the graph is left to quantize.",
+                where=ctx.where("exclude" if self.exclude else "operators"),
+                accepted="operators that the graph has with constant weights, and not all of them excluded",
+            )
+        if layers:
             inputs = _padded(text_batches(model, ctx, self.data, "validation", self.sensitivity_samples))
             board = Switchboard(quantized, graph, model, inputs)
             worst = self._left_in_float(board, {str(x.node.name): x.label for x in layers}, ctx)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from modelwright.api.target import TensorRTLibrary
-from modelwright.errors import MissingError
+from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.gpu import gpus
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,21 @@ def problem_of(library: TensorRTLibrary) -> str | None:
     if served and here not in served:
         return f"serves compute capability {', '.join(served)}, and this GPU has {here}"
     return None
+
+
+def require_served(library: TensorRTLibrary, capabilities: Sequence[str]) -> None:
+    """Raise RecipeError for a compute capability that TensorRT for RTX does not build for, or named twice."""
+    served = served_capabilities(load(library))
+    for place, capability in enumerate(capabilities):
+        if capability not in served or capability in capabilities[:place]:
+            twice = (
+                "names it twice" if capability in served else f"and {TITLES[library]} builds nothing for it"
+            )
+            raise RecipeError(
+                f"The target asks for compute capability {capability}, {twice}.",
+                where="target.compute_capabilities",
+                accepted=", ".join(served),
+            )
 
 
 def served_capabilities(trt: Any) -> list[str]:

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, Field, StrictInt
 
 from modelwright.errors import RecipeError
 
-Size = Annotated[StrictInt, Field(ge=0)]
+# Far beyond what a GPU takes, and within what TensorRT counts in.
+MOST = 1_000_000
+Size = Annotated[StrictInt, Field(ge=0, le=MOST)]
 
 
 def _in_order(sizes: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -68,12 +68,26 @@ def test_what_is_not_here_is_replaced_and_says_why(llama: Model, tmp_path: Path)
     assert "flash_attention_2: " in record["replaced because"]
     assert "installed" in record["replaced because"]
     assert result.spec.details["attention"] == "sdpa"
+    assert "sdpa in place of flash_attention_2" in Torch().runner(result, CPU).describe()["note"]
 
 
 @pytest.mark.parametrize("require", ["flash", "fused"])
-def test_slower_kernels_than_are_required_fail_the_step(require: str, llama: Model, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="computed by eager in 2 layers") as refused:
-        selected(llama, tmp_path, implementation="eager", require=require)
+def test_what_never_has_such_kernels_is_refused_before(require: str, llama: Model) -> None:
+    stage = SelectAttention.model_validate({"implementation": "eager", "require": require})
+    with pytest.raises(RecipeError, match="eager is computed by the kernel eager") as refused:
+        stage.check(llama.spec)
+    assert refused.value.where == "parameter implementation"
+
+
+def test_slower_kernels_than_are_required_fail_the_step(llama: Model, tmp_path: Path) -> None:
+    import torch
+
+    # Without its flash kernel PyTorch computes attention by products and softmax.
+    with (
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+        pytest.raises(StageError, match="computed by math in 2 layers") as refused,
+    ):
+        selected(llama, tmp_path, require="fused")
     assert refused.value.where == "stages.trial.require"
     assert not list((tmp_path / "out").iterdir())
 

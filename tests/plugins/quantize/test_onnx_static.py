@@ -84,6 +84,22 @@ def test_a_channel_that_is_never_used_is_no_infinity_in_half_precision(
     assert np.isfinite(outputs(result, TEXTS)).all()
 
 
+@pytest.mark.parametrize("fields", [{"exclude": ["*"]}, {"operators": ["Gemm"]}])
+def test_a_graph_of_which_nothing_is_quantized_is_not_called_int8(
+    fields: dict[str, object], tiny_onnx: Model, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match="No layer of the graph is left to quantize") as refused:
+        quantize(tiny_onnx, tmp_path, **fields)
+    assert refused.value.where == f"stages.trial.{next(iter(fields))}"
+    assert not (tmp_path / "out" / "model.onnx").exists()
+
+
+def test_what_onnx_runtime_does_not_compute_in_is_refused(tiny_half: Model) -> None:
+    spec = tiny_half.spec.model_copy(update={"dtype": "bfloat16"})
+    with pytest.raises(RecipeError, match="does not compute in bfloat16 on the CPU"):
+        QuantizeOnnxStatic(data="docs").check(spec)
+
+
 def test_finer_methods_than_half_precision_are_refused(tiny_half: Model) -> None:
     for method in ("entropy", "percentile"):
         with pytest.raises(RecipeError, match="counts values in bins finer than float16 tells apart"):

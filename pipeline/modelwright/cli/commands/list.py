@@ -24,6 +24,7 @@ class Entry(TypedDict):
     bytes: int | None
     created: str | None
     digest: str | None
+    validated: bool | None
     path: str
     damage: str | None
 
@@ -58,10 +59,11 @@ def run(args: argparse.Namespace) -> int:
                 entry["format"] or "damaged",
                 "-" if entry["bytes"] is None else disk(entry["bytes"]),
                 entry["created"] or "-",
+                "" if entry["validated"] is not False else "built, not run",
             ]
             for entry in entries
         ]
-        say(table(["name", "version", "labels", "format", "size", "created"], rows))
+        say(table(["name", "version", "labels", "format", "size", "created", ""], rows))
     return 0
 
 
@@ -74,12 +76,14 @@ def _entry(shelf: Shelf, name: str, version: int) -> Entry:
         bytes=None,
         created=None,
         digest=None,
+        validated=None,
         path=str(shelf.root / name / str(version)),
         damage=None,
     )
     try:
         artifact = shelf.find(name, version)
         entry["format"] = artifact.model.spec.format
+        entry["validated"] = artifact.report.verdict != "built"
     except RecipeError as error:
         entry["damage"] = error.what
         return entry

@@ -50,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     finally:
         listener.stop()
     verdict = result.report.verdict
+    candidate = result.report.candidate
+    if candidate and (note := candidate.runtime.get("note")):
+        say(f"note: {note}")
     if verdict == "released":
         say(f"released version {result.report.version}: {result.artifact}")
     elif verdict == "built":

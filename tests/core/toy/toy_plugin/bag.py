@@ -66,6 +66,10 @@ class Bag(Format, name="bag"):
         table = load_file(path / WEIGHTS)["table"]
         return ModelSize(parameters=table.size, weight_bytes=table.nbytes)
 
+    def runs_here(self, target: Target) -> bool:
+        """Not what is made for the GPUs of other machines."""
+        return not target.compute_capabilities
+
     def runner(self, model: Model, target: Target) -> BagRunner:
         return BagRunner(model, target)
 
