@@ -157,6 +157,13 @@ def test_doctor_lists_every_kind_of_component(bench: Bench):
     assert "missing not-installed-anywhere>=1" in ended.out
 
 
+def test_types_of_parameters_are_written_without_what_validates_them(bench: Bench):
+    lines = bench.command("stages", "compile.tensorrt").out.splitlines()
+    rows = {line.split("  ")[0]: line for line in lines}
+    assert "tuple[dict[str, tuple[int, int, int]], ...]" in rows["profiles"]
+    assert "int | None" in rows["optimization_level"]
+
+
 def test_doctor_says_which_runtimes_serve_a_gpu_and_why_not(bench: Bench):
     lines = bench.command("doctor").out.splitlines()
     for runtime in ("PyTorch", "ONNX Runtime", "TensorRT for RTX"):

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 TensorRTLibrary = Literal["tensorrt", "tensorrt_rtx"]
+
+
+def _capability(text: str) -> str:
+    if not re.fullmatch(r"\d{1,2}\.\d", text):
+        raise ValueError("a compute capability is written as '8.9'")
+    return text
 
 
 class Target(BaseModel):
@@ -36,7 +43,7 @@ class Target(BaseModel):
     graph_capture: bool = False
     runs: bool = True
     tensorrt: TensorRTLibrary | None = None
-    compute_capabilities: tuple[Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")], ...] = ()
+    compute_capabilities: tuple[Annotated[str, AfterValidator(_capability)], ...] = ()
 
     @model_validator(mode="after")
     def _fits_the_device(self) -> Self:

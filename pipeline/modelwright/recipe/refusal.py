@@ -29,6 +29,11 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
             accepted=", ".join(options) or "no keys",
             hint=did_you_mean(key, options),
         )
+    if first["type"] == "missing" and isinstance(first["loc"][-1], int):
+        return RecipeError(
+            f"{parent} cannot be {_plain(first['input'])}: it has too few entries{more}.",
+            where=origin.of(parent),
+        )
     if first["type"] == "missing":
         options = _keys(schema, first["loc"][:-1])
         return RecipeError(
@@ -47,11 +52,21 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
             accepted=f"a mapping, such as {path.rpartition('.')[2]}: {{…}}",
             hint=f"write its value, or remove it: ~{path}",
         )
-    message = str(first["msg"]).removeprefix("Value error, ")
+    message = str(first["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list")
+    # Of several keys that do not fit together the message names those at fault.
+    several = isinstance(first["input"], dict) and first["input"]
+    refused = f"{path} is refused" if several else f"{path} cannot be {_plain(first['input'])}"
+    quote = first["type"] == "string_type" and isinstance(first["input"], int | float)
     return RecipeError(
-        f"{path} cannot be {first['input']!r}: {message[:1].lower()}{message[1:]}{more}.",
+        f"{refused}: {message[:1].lower()}{message[1:]}{more}.",
         where=origin.of(path),
+        hint=f"quote it: '{first['input']}'" if quote else None,
     )
+
+
+def _plain(value: object) -> str:
+    """A value as a recipe writes it: what was read as a tuple was a list there."""
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _refused_name(name: str, parent: str, kind: str, message: str, origin: Origin) -> RecipeError:

@@ -82,9 +82,9 @@ class CompileTensorRT(
     computed in parts.
 
     The result keeps the graph beside the engine, for other machines; with `fallback` it runs there in ONNX
-    Runtime, and says so. TensorRT for RTX builds without a GPU,
-    for the compute capabilities of the target or all that it serves. Raises StageError that names node,
-    operator and reason where the graph cannot be taken, MissingError where the workspace is too small.
+    Runtime, and says so. TensorRT for RTX builds without a GPU, for the compute capabilities of the target or
+    all that it serves. Raises StageError that names node, operator and reason where the graph cannot be
+    taken, MissingError where the workspace is too small.
     """
 
     profiles: tuple[Profile, ...] = Field(

@@ -78,7 +78,7 @@ class ExportOnnx(
             if self.graph == "builder":
                 raise RecipeError(
                     f"The model builder writes graphs of models that generate, and the task is {spec.task}.",
-                    where="graph",
+                    where="parameter graph",
                     accepted="trace",
                 )
             return
@@ -93,17 +93,21 @@ class ExportOnnx(
 
             if self.attention != "gqa":
                 raise RecipeError(
-                    "The model builder writes GroupQueryAttention alone.", where="attention", accepted="gqa"
+                    "The model builder writes GroupQueryAttention alone.",
+                    where="parameter attention",
+                    accepted="gqa",
                 )
             if self.changed("opset"):
                 raise RecipeError(
-                    "The model builder chooses the opset itself.", where="opset", accepted="graph: trace"
+                    "The model builder chooses the opset itself.",
+                    where="parameter opset",
+                    accepted="graph: trace",
                 )
-            require_architecture(spec.architecture, "graph")
+            require_architecture(spec.architecture, "parameter graph")
         elif self.opset < 23:
             raise RecipeError(
                 f"A model that generates needs opset 23 or more, and this is {self.opset}.",
-                where="opset",
+                where="parameter opset",
                 accepted="23 or 24: the first with Attention, RotaryEmbedding and RMSNormalization",
             )
 

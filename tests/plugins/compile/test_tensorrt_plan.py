@@ -77,6 +77,24 @@ def test_a_graph_whose_cache_is_onnx_runtimes_own_is_refused(tmp_path: Path) -> 
     plan(recipes[1], artifacts=tmp_path / "artifacts", store=tmp_path / "store")
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"profiles": [{"batch": [1, 1], "length": [1, 1, 1]}]},
+            r"batch cannot be \[1, 1\]: it has too few entries",
+        ),
+        ({"profiles": 5}, "profiles cannot be 5: input should be a list"),
+        ({"workspace": "foo"}, "stages.compile is refused: 'foo' is no amount of memory"),
+        ({"workspace": "9999PiB"}, "is no amount of memory"),
+        ({"workspace": "9999999TiB"}, "more than any GPU has"),
+    ],
+)
+def test_what_is_written_wrong_is_named(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=words):
+        planned(tmp_path, {**CAST, **EXPORT, "compile": {**COMPILE["compile"], **fields}})
+
+
 def test_half_precision_and_parts_are_taken(tmp_path: Path) -> None:
     planned(tmp_path / "half", {**CAST, **EXPORT, **COMPILE})
     planned(tmp_path / "parts", {**EXPORT, "compile": {"use": "compile.tensorrt", "decomposable": True}})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from modelwright.cli.output import say, table
 
@@ -35,9 +37,20 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for key, field in stage.model_fields.items():
         default = "required" if field.is_required() else repr(field.default)
-        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
-        kind = str(field.annotation) if "[" in str(field.annotation) else kind
-        rows.append([key, kind.replace("typing.", ""), default, field.description or ""])
+        rows.append([key, _type_name(field.annotation), default, field.description or ""])
     say()
     say(table(["parameter", "type", "default", "meaning"], rows) or "no parameters")
     return 0
+
+
+def _type_name(annotation: object) -> str:
+    """A type without what it is validated by: `tuple[str, ...]`, `int | None`, `Literal['a', 'b']`."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(parts[0])
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, parts))
+    if origin is None or origin is Literal:
+        named = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+        return {"NoneType": "None", "Ellipsis": "..."}.get(named, named).replace("typing.", "")
+    return f"{origin.__name__}[{', '.join(map(_type_name, parts))}]"
