@@ -25,10 +25,11 @@ class Target(BaseModel):
         target: {device: cuda, provider: CUDAExecutionProvider, memory_limit: 8GiB, graph_capture: true}
 
     `threads` pins the intra-op threads of every runtime; null means all CPUs this process may use.
-    `memory_limit` is the most memory of a GPU that PyTorch and ONNX Runtime may each take;
-    `provider_options` go to ONNX Runtime's CUDA provider as they are, such as use_tf32. With `graph_capture`
-    it records the kernels of shapes that come back as a CUDA graph and launches them at once, which helps
-    small batches.
+    `dtype` is the type that PyTorch computes in, whatever a checkpoint's weights are stored in; null keeps
+    theirs. Graphs and engines have types of their own. `memory_limit` is the most memory of a GPU that
+    PyTorch and ONNX Runtime may each take; `provider_options` go to ONNX Runtime's CUDA provider as they are,
+    such as use_tf32. With `graph_capture` it records the kernels of shapes that come back as a CUDA graph and
+    launches them at once, which helps small batches.
     `compute_capabilities` are those of GPUs that engines are built for where none is here, such as 8.9.
     Where `runs` is false, what is made for the target cannot run here: nothing is measured but files.
     """
@@ -38,6 +39,7 @@ class Target(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = Field(None, ge=1, le=1024)
     provider: str = Field("CPUExecutionProvider", pattern=r"^[A-Za-z]+ExecutionProvider$")
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
     memory_limit: str | None = None
     provider_options: dict[str, str] = {}
     graph_capture: bool = False

@@ -83,9 +83,10 @@ class SelectAttention(
             )
 
     def footprint(self, size: ModelSize) -> Footprint:
-        """The checkpoint, read as it is, and copied."""
+        """The checkpoint, read as it is, and copied; flex attention is compiled."""
+        compiler = 100 if self.implementation == "flex_attention" else 0
         return Footprint(
-            memory_bytes=450 * MIB + size.weight_bytes,
+            memory_bytes=(450 + compiler) * MIB + size.weight_bytes,
             disk_bytes=size.weight_bytes + 2 * MIB,
             result=size,
         )
@@ -129,7 +130,8 @@ class SelectAttention(
         for number, name in enumerate(order):
             ctx.progress(number, len(order), f"trying {name}")
             try:
-                checkpoint = load_checkpoint(model, attention=name).to(ctx.target.device)
+                checkpoint = load_checkpoint(model, dtype=ctx.target.dtype, attention=name)
+                checkpoint = checkpoint.to(ctx.target.device)
                 return name, [kernels_used(checkpoint, padded=padded) for padded in (False, True)], reasons
             except torch.OutOfMemoryError:
                 raise

@@ -170,15 +170,18 @@ def load_checkpoint(
     return loaded.eval()
 
 
-def load_as_described(model: Model, device: str) -> PreTrainedModel:
-    """Load a checkpoint to run it: on a device, or where its description places it, with its attention."""
+def load_as_described(model: Model, target: Target) -> PreTrainedModel:
+    """Load a checkpoint to run it: in the target's type, with the attention of its description, and on the
+    target's device or where the description places it.
+    """
     device_map, attention = (model.spec.details.get(key) for key in ("device_map", "attention"))
     loaded = load_checkpoint(
         model,
+        dtype=target.dtype,
         device_map=str(device_map) if device_map else None,
         attention=str(attention) if attention else None,
     )
-    return loaded if device_map else loaded.to(device)
+    return loaded if device_map else loaded.to(target.device)
 
 
 def load_skeleton(model: Model) -> PreTrainedModel:

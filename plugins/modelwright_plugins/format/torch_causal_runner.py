@@ -39,7 +39,7 @@ class TorchCausalRunner(CausalRunner):
         torch.set_num_threads(target.thread_count)
         self.kind = str(model.spec.details.get("cache") or "dynamic")
         self._threads = target.thread_count
-        self.model = load_as_described(model, target.device)
+        self.model = load_as_described(model, target)
         self.names = set(inspect.signature(self.model.forward).parameters)
         self.cache_item_bytes = 1 if self.kind == "quantized" else self.model.dtype.itemsize
 

@@ -29,7 +29,7 @@ class TorchRunner(TextRunner):
             super().__init__(with_tokenizer)
         torch.set_num_threads(target.thread_count)
         self._threads = target.thread_count
-        self._model = load_as_described(model, target.device)
+        self._model = load_as_described(model, target)
         self._names = set(inspect.signature(self._model.forward).parameters)
 
     def forward(self, inputs: Inputs) -> Floats:

@@ -42,6 +42,15 @@ def from_transformers(folder: Path, rows: list[list[int]], count: int) -> list[l
     return found
 
 
+def test_it_computes_in_the_type_of_the_target(tiny_causal: Model, runner: TorchCausalRunner) -> None:
+    other = TorchCausalRunner(tiny_causal, ONE.model_copy(update={"dtype": "bfloat16"}))
+    assert (runner.describe()["dtype"], other.describe()["dtype"]) == ("float32", "bfloat16")
+    assert (runner.cache_item_bytes, other.cache_item_bytes) == (4, 2)
+    inputs = runner.sample(2, 12)
+    difference = np.abs(other.logits(inputs) - runner.logits(inputs)).max()
+    assert 0 < difference < 0.5
+
+
 def test_the_description_says_how_it_generates(tiny_causal: Model) -> None:
     spec = Torch().describe(tiny_causal.path)
     assert (spec.task, spec.max_length) == ("generate", 64)
