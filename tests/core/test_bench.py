@@ -62,6 +62,15 @@ def test_a_number_of_threads_that_no_target_takes_is_refused(artifact: Path, cap
     assert f"threads cannot be {threads}" in ended.err
 
 
+def test_a_model_that_is_not_as_released_is_not_measured(artifact: Path, capsys):
+    table = artifact / "model" / "table.safetensors"
+    table.chmod(0o644)
+    table.write_bytes(table.read_bytes()[:-1])
+    ended = in_process(capsys, "bench", str(artifact))
+    assert ended.code == 2
+    assert "The model is not what was released: model/table.safetensors has" in ended.err
+
+
 def test_where_nothing_can_be_measured_it_says_why(artifact: Path, capsys):
     recipe = yaml.safe_load((artifact / "recipe.yaml").read_text("utf-8"))
     recipe["validate"]["metrics"] = {"throughput": {"data": "others"}}

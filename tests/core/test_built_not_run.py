@@ -35,6 +35,8 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     refused = bench.command("promote", "toy", "1", "--to", "production")
     assert (refused.code, "it is not validated" in refused.err) == (2, True)
     assert bench.command("promote", "toy", "1", "--to", "staging", "--not-validated").code == 0
+    benched = bench.command("bench", str(folder))
+    assert (benched.code, "built for other machines" in benched.err) == (4, True)
     same = bench.command("compare", str(folder), str(folder))
     assert (same.code, "A was not measured by parity" in same.out) == (0, True)
     again = bench.run(*ELSEWHERE, ALLOWED)

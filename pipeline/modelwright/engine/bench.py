@@ -57,13 +57,15 @@ def bench_artifact(
 
     The checkpoint it was made from is measured beside it where it is on this machine, unchanged. What made
     the artifact (stages, their data) need not be here. Raises RecipeError for a number of threads that no
-    target takes, MissingError when the device or every metric is missing.
+    target takes, or a model that is not as it was released, MissingError when the device or every metric is
+    missing, or the artifact was built for other machines.
     """
     registry = Registry.load()
     file = artifact.path / RECIPE_FILE
     recipe = outline(yaml.safe_load(file.read_text(encoding="utf-8")), Origin((), {file: ""}))
     target = _target(artifact, threads)
     check_target(target, str(artifact.path))
+    _require_runnable(artifact, target)
     usable = _measurable(registry, recipe)
     if not usable.metrics:
         reasons = "; ".join(f"{key}: {reason}" for key, reason in usable.left_out.items())
@@ -89,6 +91,23 @@ def bench_artifact(
         alone = {"baseline": None, "difference": None, "ratio": None, "noisy": False}
         values = [value.model_copy(update=alone) for value in values]
     return BenchResult(values, baseline, reason, usable.left_out)
+
+
+def _require_runnable(artifact: Artifact, target: Target) -> None:
+    if not target.runs:
+        raise MissingError(
+            "This version was built for other machines, and its target runs nothing here.",
+            where=str(artifact.path),
+            accepted="a version whose target runs",
+            hint="release it where it runs: the same recipe with a target of that machine",
+        )
+    for problem in artifact.verify():
+        if problem.file.startswith("model/"):
+            raise RecipeError(
+                f"The model is not what was released: {problem.file} {problem.what}.",
+                where=str(artifact.path),
+                hint="release it again, or copy the folder again; modelwright verify lists what is changed",
+            )
 
 
 def _target(artifact: Artifact, threads: int | None) -> Target:

@@ -75,13 +75,15 @@ def check_joins(
 
 @contextmanager
 def parameters_placed(recipe: Recipe, name: str) -> Iterator[None]:
-    """Say of a step's error whose `where` is `parameter NAME` which key of the recipe that is."""
+    """Say of an error whose `where` is `parameter NAME` or `target.NAME` which key of the recipe that is."""
     try:
         yield
     except RecipeError as error:
         kind, _, field = (error.where or "").partition(" ")
         if kind == "parameter":
             error.where = recipe.origin.of(f"stages.{name}.{field}")
+        elif kind.startswith("target."):
+            error.where = recipe.origin.of(kind)
         raise
 
 

@@ -28,7 +28,7 @@ def render_markdown(report: Report) -> str:
     """
     words = verdict_words(report)
     parts = [
-        f"## {'✅' if words.good else '❌'} {plain(report.name)}: {words.headline}",
+        f"## {_sign(report)} {plain(report.name)}: {words.headline}",
         " ".join(filter(None, (words.explanation, plain(report.description)))),
     ]
     if report.failure:
@@ -48,6 +48,12 @@ def render_markdown(report: Report) -> str:
             break
         folded.append(part)
     return "\n\n".join([*parts, *(["\n".join(folded)] if folded else []), closing]) + "\n"
+
+
+def _sign(report: Report) -> str:
+    if verdict_words(report).good:
+        return "✅"
+    return "⚠️" if report.verdict == "built" else "❌"
 
 
 def plain(text: str) -> str:
