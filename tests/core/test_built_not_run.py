@@ -41,6 +41,8 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     assert (same.code, "A was not measured by parity" in same.out) == (0, True)
     again = bench.run(*ELSEWHERE, ALLOWED)
     assert (again.code, bench.versions()) == (0, [1])
+    assert bench.run(ELSEWHERE[1]).code == 0
+    assert all(step["cached"] for step in bench.last_report()["steps"])
     unrun = bench.command("verify", "--run", str(folder))
     assert (unrun.code, "the model was built, not run" in unrun.out) == (1, True)
 

@@ -39,7 +39,8 @@ def step_key(
             "model": model_digest,
             "data": dict(data_digests),
             "models": dict(model_digests),
-            "target": target.model_dump(mode="json"),
+            # Whether what comes out runs here changes nothing of what a step makes.
+            "target": target.model_dump(mode="json", exclude={"runs"}),
             "seed": seed,
             "hardware": fingerprint() if stage.depends_on_machine() else None,
         }
