@@ -102,7 +102,7 @@ class CompileOnnxRuntime(
         """
         memory = 330 * MIB + 5 * size.weight_bytes
         if size.anatomy is not None and size.anatomy.shape.generates:
-            memory = 120 * MIB + int((4.5 if size.weight_bytes <= INLINE_LIMIT else 0.6) * size.weight_bytes)
+            memory = 138 * MIB + int((4.5 if size.weight_bytes <= INLINE_LIMIT else 0.6) * size.weight_bytes)
         table = angle_table_bytes(size) if self.variant == "fused" else 0
         result = size.model_copy(update={"weight_bytes": size.weight_bytes + table})
         return Footprint(
