@@ -109,7 +109,11 @@ class Stage(Component):
 
     def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
         """The tags of the result of a model with these; for a stage whose parameters decide, overridden."""
-        return tuple(sorted({*tags} - {*self.drops} | {*self.adds}))
+        return tuple(sorted({*tags} - {*self.drops} | {*self.added_tags()}))
+
+    def added_tags(self) -> Collection[str]:
+        """The tags that the result has of this stage; where parameters decide which, overridden."""
+        return self.adds
 
     def dtype_after(self, dtype: str) -> str:
         """The type of the result's weights; for a stage that changes it, overridden."""

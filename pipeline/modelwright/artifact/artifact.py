@@ -68,6 +68,11 @@ class Artifact:
         return Model.open(self.path / "model", self.manifest.model_digest)
 
     @property
+    def validated(self) -> bool:
+        """Whether the model was run before it was published: what it gave was recorded."""
+        return SAMPLES_FILE in self.manifest.files
+
+    @property
     def report(self) -> Report:
         """The report of the run that released it."""
         return Report.model_validate_json((self.path / "report.json").read_bytes())

@@ -116,7 +116,7 @@ class Shelf:
                 where=str(artifact.path),
                 hint="release it again; a damaged version is not promoted",
             )
-        if artifact.report.verdict == "built" and not not_validated:
+        if not artifact.validated and not not_validated:
             raise RecipeError(
                 f"Version {artifact.manifest.version} of '{name}' was built, not run: it is not validated.",
                 where=str(artifact.path),

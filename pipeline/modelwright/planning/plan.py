@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from modelwright.api.model import Model, ModelSize, ModelSpec
+from modelwright.api.model import Model, ModelSize
 from modelwright.api.stage import ORIGINAL, Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.digest import digest_folder
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.checks import check_data, check_joins, check_metrics, parameters_placed
 from modelwright.planning.gate_places import check_gate_places
-from modelwright.planning.hardware import check_target
+from modelwright.planning.hardware import check_capture, check_target
 from modelwright.planning.key import step_key
 from modelwright.planning.source import find_model, find_source
 from modelwright.process.memory import total_memory
@@ -104,7 +104,7 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     check_target(target, recipe.origin.of("target.device"))
     path, spec, own_spec = find_source(registry, recipe)
     models = {ORIGINAL: Model(path, own_spec, "unread"), **_further_models(registry, recipe)}
-    _check_capture(spec, target)
+    check_capture(target, spec.task)
     notes = check_joins(registry, recipe, spec, models)
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)
@@ -128,15 +128,6 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     plan = replace(plan, steps=_steps(plan, footprints))
     _check_room(plan)
     return plan
-
-
-def _check_capture(spec: ModelSpec, target: Target) -> None:
-    if target.graph_capture and spec.task == "generate":
-        raise RecipeError(
-            "CUDA graphs are for shapes that come back, and those of a model that generates grow.",
-            where="target.graph_capture",
-            accepted="false, or a model of the task embed or classify",
-        )
 
 
 def _further_models(registry: Registry, recipe: Recipe) -> dict[str, Model]:

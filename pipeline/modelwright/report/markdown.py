@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from modelwright.api.metric import Value
 from modelwright.report import figures, units
 from modelwright.report.figures import Shown
-from modelwright.report.model import Report
+from modelwright.report.model import Report, Verdict
 from modelwright.report.verdict import verdict_words
 
 MAX_CHARACTERS = 60_000  # GitHub refuses a comment of 65,536
@@ -28,7 +28,7 @@ def render_markdown(report: Report) -> str:
     """
     words = verdict_words(report)
     parts = [
-        f"## {_sign(report)} {plain(report.name)}: {words.headline}",
+        f"## {_sign(report.verdict, good=words.good)} {plain(report.name)}: {words.headline}",
         " ".join(filter(None, (words.explanation, plain(report.description)))),
     ]
     if report.failure:
@@ -50,10 +50,10 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join([*parts, *(["\n".join(folded)] if folded else []), closing]) + "\n"
 
 
-def _sign(report: Report) -> str:
-    if verdict_words(report).good:
+def _sign(verdict: Verdict, *, good: bool) -> str:
+    if good:
         return "✅"
-    return "⚠️" if report.verdict == "built" else "❌"
+    return "⚠️" if verdict == "built" else "❌"
 
 
 def plain(text: str) -> str:

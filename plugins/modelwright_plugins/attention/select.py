@@ -12,7 +12,7 @@ from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
-from modelwright_plugins.attention.kernels import FLASH, FUSED, SINGLE_KERNEL, Kernel
+from modelwright_plugins.attention.kernels import FLASH, FUSED, SINGLE_KERNEL, Kernel, kernels_used
 
 Implementation = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 ON_GPU = ("flash_attention_2", "flash_attention_3")
@@ -120,7 +120,6 @@ class SelectAttention(
         """The first that loads and runs here, its kernels without and with padding, and why others do not."""
         import torch
 
-        from modelwright_plugins.attention.kernels import kernels_used
         from modelwright_plugins.format.torch import load_checkpoint
         from modelwright_plugins.format.torch_device import require_device
 

@@ -70,10 +70,9 @@ class CompileOnnxRuntime(
     parity: float = Field(0.99, gt=0, le=1, description="Least mean cosine with the input graph for auto.")
     rounds: int = Field(5, ge=3, description="Turns each variant takes in auto.")
 
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
-        """Also `onnxruntime-only`, where ONNX Runtime's own operators may be put in."""
-        own = {"onnxruntime-only"} if self.variant in OWN_OPERATORS else set()
-        return tuple(sorted({*super().tags_after(tags)} | own))
+    def added_tags(self) -> Collection[str]:
+        """`onnxruntime-only`, where ONNX Runtime's own operators may be put in."""
+        return (*self.adds, "onnxruntime-only") if self.variant in OWN_OPERATORS else self.adds
 
     def depends_on_machine(self) -> bool:
         """Only `auto` does."""

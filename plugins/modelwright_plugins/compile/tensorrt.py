@@ -192,7 +192,8 @@ class CompileTensorRT(
 
     def run(self, model: Model, ctx: StageContext) -> None:
         """Parse, build, and write engine, graph and the table of what runs it."""
-        library = self._library(ctx.target)
+        library = ctx.target.tensorrt
+        assert library is not None, "check_target refuses a target without one"
         ctx.progress(0, 2, "parsing")
         builder = EngineBuilder(library, self._graph(model, ctx), ctx.where)
         if self.decomposable:
@@ -213,7 +214,7 @@ class CompileTensorRT(
                 compute_capabilities=ctx.target.compute_capabilities or _built_for(library),
                 driver=found.version if (found := driver()) else None,
                 cuda=found.cuda if found else None,
-                profiles=tuple({name: tuple(sizes) for name, sizes in item.items()} for item in profiles),
+                profiles=tuple(profiles),
                 operators=builder.operators,
                 decomposable=self.decomposable,
                 hardware_compatible=self.hardware_compatible,
@@ -241,11 +242,6 @@ class CompileTensorRT(
         scratch = ctx.scratch("graph")
         save_graph(graph, scratch)
         return scratch / GRAPH_FILE
-
-    def _library(self, target: Target) -> TensorRTLibrary:
-        self.check_target(target)
-        assert target.tensorrt is not None
-        return target.tensorrt
 
     def _settings(self, target: Target) -> Settings:
         return Settings(

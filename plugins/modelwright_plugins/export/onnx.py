@@ -67,10 +67,9 @@ class ExportOnnx(
         builder = installed_version("onnxruntime-genai")
         return super().versions() | ({"onnxruntime-genai": builder} if builder else {})
 
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
-        """Also `standard-attention`, where attention over a cache is ONNX's own."""
-        own = {STANDARD_ATTENTION} if self.attention == "attention" else set()
-        return tuple(sorted({*super().tags_after(tags)} | own))
+    def added_tags(self) -> Collection[str]:
+        """`standard-attention`, where attention over a cache is ONNX's own."""
+        return (*self.adds, STANDARD_ATTENTION) if self.attention == "attention" else self.adds
 
     def check(self, spec: ModelSpec) -> None:
         """Refuse what has no KV cache, and a graph with a cache below opset 23."""

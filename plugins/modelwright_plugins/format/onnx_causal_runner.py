@@ -9,7 +9,7 @@ import numpy as np
 from modelwright.api.model import Model
 from modelwright.api.runner import Decoder, Floats, Inputs
 from modelwright.api.target import Target
-from modelwright.errors import RecipeError
+from modelwright.planning.hardware import check_capture
 from modelwright_plugins.format.onnx_causal_cache import DEVICES, CacheBuffers, CacheKind
 from modelwright_plugins.format.onnx_causal_graph import CausalGraph
 from modelwright_plugins.format.onnx_causal_probe import (
@@ -38,13 +38,8 @@ class OnnxCausalRunner(CausalRunner):
 
     def __init__(self, model: Model, target: Target, cache: CacheKind | None = None) -> None:
         super().__init__(model)
-        self._target, self._model = target, model
-        if target.graph_capture:
-            raise RecipeError(
-                "CUDA graphs are for shapes that come back, and those of a model that generates grow.",
-                where="target.graph_capture",
-                accepted="false",
-            )
+        self._target = target
+        check_capture(target, model.spec.task)
         self._session = open_session(model, target)
         self._graph = CausalGraph.read(self._session, self.generation, model.path)
         self.cache_item_bytes = self._graph.caches[0].dtype.itemsize
@@ -77,7 +72,7 @@ class OnnxCausalRunner(CausalRunner):
         """Runtime, provider, threads, the kind of cache and how padded batches run."""
         padded = {"left": "padded on the left", "right": "padded on the right", None: "row by row"}
         return {
-            **describe_session(self._model, self._target),
+            **describe_session(self.spec, self._target),
             "cache": self.cache,
             "unequal rows": padded[self.padding],
         }

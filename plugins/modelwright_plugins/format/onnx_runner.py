@@ -28,7 +28,7 @@ class OnnxRunner(TextRunner):
                 f"The graph has no output '{wanted}'.", where=str(model.path), accepted=str(names)
             )
         self._output = [wanted]
-        self._target, self._model = target, model
+        self._target = target
         self._captured = CapturedRuns(self._session, self._inputs, wanted) if target.graph_capture else None
 
     def forward(self, inputs: Inputs) -> Floats:
@@ -40,7 +40,7 @@ class OnnxRunner(TextRunner):
 
     def describe(self) -> dict[str, str]:
         """Runtime, provider, threads, and which shapes run as CUDA graphs."""
-        described = describe_session(self._model, self._target)
+        described = describe_session(self.spec, self._target)
         if self._captured is not None:
             described["CUDA graphs"] = ", ".join("x".join(map(str, shape)) for shape in self._captured.shapes)
         return described

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelwright.api.model import Model
+from modelwright.api.model import Model, ModelSpec
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.devices import parse_size
@@ -120,12 +120,12 @@ def provider_options(target: Target) -> dict[str, str]:
     return options
 
 
-def describe_session(model: Model, target: Target) -> dict[str, str]:
+def describe_session(spec: ModelSpec, target: Target) -> dict[str, str]:
     """Runtime, provider, threads, and what the model's description notes of the run."""
     import onnxruntime as ort
 
     options = ", ".join(f"{key}={value}" for key, value in provider_options(target).items())
-    note = model.spec.details.get("note")
+    note = spec.details.get("note")
     return {
         "runtime": f"ONNX Runtime {ort.__version__}",
         **({"note": str(note)} if note else {}),

@@ -43,7 +43,7 @@ class LoadedEngine:
         self._engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
         if self._engine is None:
             raise RecipeError(
-                f"{TITLES[self._entry.library]} does not load the engine: {self._said()}",
+                f"{TITLES[self._entry.library]} does not load the engine: {self._logger.said()}",
                 where=str(file),
                 accepted=f"an engine of version {trt.__version__} for this GPU, as it was written",
                 hint="build it again on this machine",
@@ -145,8 +145,5 @@ class LoadedEngine:
         """Most of TensorRT's calls return False, or None, where they fail."""
         if not done:
             raise StageError(
-                f"{TITLES[self._entry.library]} fails: {self._said()}", where=str(self._entry.file)
+                f"{TITLES[self._entry.library]} fails: {self._logger.said()}", where=str(self._entry.file)
             )
-
-    def _said(self) -> str:
-        return " ".join(self._logger.errors) or "it does not say why"

@@ -73,10 +73,9 @@ class QuantizeBitsAndBytes(
         """Bits of a weight, without its share of a scale."""
         return 8 if self.kind == "int8" else 4
 
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+    def added_tags(self) -> Collection[str]:
         """`int8`, or `int4` with the name of the grid."""
-        own = {"int8"} if self.kind == "int8" else {"int4", self.kind}
-        return tuple(sorted({*super().tags_after(tags)} | own))
+        return (*self.adds, *(("int8",) if self.kind == "int8" else ("int4", self.kind)))
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The checkpoint, mapped as it is, a little of it in copies, and beside it the result."""

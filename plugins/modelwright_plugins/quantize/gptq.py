@@ -79,9 +79,9 @@ class QuantizeGPTQ(
             raise ValueError(f"{idle[0]} is of gptq; rtn rounds each weight by itself")
         return self
 
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+    def added_tags(self) -> Collection[str]:
         """Also how many bits."""
-        return tuple(sorted({*super().tags_after(tags), f"int{self.bits}"}))
+        return (*self.adds, f"int{self.bits}")
 
     def check_size(self, size: ModelSize) -> None:
         """A row of each layer is a whole number of groups."""

@@ -99,10 +99,10 @@ class QuantizeOnnxStatic(
         """Where layers are left in float by how they measure here."""
         return self.max_drop is not None or self.exclude_worst > 0
 
-    def tags_after(self, tags: Collection[str]) -> tuple[str, ...]:
+    def added_tags(self) -> Collection[str]:
         """Also `uint8`, where activations are, and `int8-embeddings`, where their tables are."""
         own = {"uint8": self.activation == "uint8", "int8-embeddings": "Gather" in self.operators}
-        return tuple(sorted({*super().tags_after(tags), *(tag for tag, has in own.items() if has)}))
+        return (*self.adds, *(tag for tag, has in own.items() if has))
 
     def footprint(self, size: ModelSize) -> Footprint:
         """The graph, its augmented, quantized and switchable copies in float32.

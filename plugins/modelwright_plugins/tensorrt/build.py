@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.api.target import TensorRTLibrary
-from modelwright.errors import MissingError, ModelwrightError, RecipeError, StageError
-from modelwright_plugins.tensorrt.library import load, logger_of, served_capabilities
+from modelwright.errors import MissingError, ModelwrightError, StageError
+from modelwright_plugins.tensorrt.library import capability_of, load, logger_of
 from modelwright_plugins.tensorrt.network import count_operators, inputs_of, let_decompose, parse
 from modelwright_plugins.tensorrt.profile import require_known, shapes_of
 from modelwright_plugins.tensorrt.timing import TimingCache
@@ -78,7 +78,7 @@ class EngineBuilder:
         if settings.compute_capabilities:
             config.num_compute_capabilities = len(settings.compute_capabilities)
             for number, version in enumerate(settings.compute_capabilities):
-                config.set_compute_capability(_capability(trt, version), number)
+                config.set_compute_capability(capability_of(trt, version), number)
         if times is not None:
             times.attach(config)
         self._logger.errors.clear()
@@ -101,8 +101,8 @@ class EngineBuilder:
 
     def _refusal(self) -> ModelwrightError:
         """Why nothing was built, out of what the builder said."""
-        errors = self._logger.errors or ["it does not say why"]
-        said = " ".join(errors)
+        said, errors = self._logger.said(), self._logger.errors
+        last = errors[-1] if errors else said
         if NO_KERNEL in said:
             return StageError(
                 "TensorRT has no fused kernel for an attention of the graph.",
@@ -113,21 +113,8 @@ class EngineBuilder:
             )
         if any(words in said for words in NO_ROOM):
             return MissingError(
-                f"TensorRT finds no room to build the engine: {errors[-1]}",
+                f"TensorRT finds no room to build the engine: {last}",
                 where=self._where("workspace"),
                 hint="a larger workspace, or null for all that there is",
             )
-        return StageError(f"TensorRT built no engine: {errors[-1]}", where=self._where("use"))
-
-
-def _capability(trt: Any, version: str) -> Any:
-    """The member of trt.ComputeCapability for a version such as 8.9."""
-    name = f"SM{version.replace('.', '')}"
-    members = trt.ComputeCapability.__members__
-    if name not in members:
-        raise RecipeError(
-            f"TensorRT for RTX builds nothing for compute capability {version}.",
-            where="target.compute_capabilities",
-            accepted=", ".join(served_capabilities(trt)),
-        )
-    return members[name]
+        return StageError(f"TensorRT built no engine: {last}", where=self._where("use"))

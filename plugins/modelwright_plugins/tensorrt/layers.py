@@ -18,7 +18,7 @@ def layers_of(trt: Any, engine: bytes) -> list[dict[str, Any]]:
     logger.errors.clear()
     loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
     if loaded is None:
-        raise StageError(f"The engine that was built does not load: {' '.join(logger.errors)}")
+        raise StageError(f"The engine that was built does not load: {logger.said()}")
     told = loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     layers = json.loads(told).get("Layers", [])
     return [layer if isinstance(layer, dict) else {"Name": str(layer)} for layer in layers]

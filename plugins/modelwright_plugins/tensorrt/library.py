@@ -50,11 +50,9 @@ def require_served(library: TensorRTLibrary, capabilities: Sequence[str]) -> Non
     served = served_capabilities(load(library))
     for place, capability in enumerate(capabilities):
         if capability not in served or capability in capabilities[:place]:
-            twice = (
-                "names it twice" if capability in served else f"and {TITLES[library]} builds nothing for it"
-            )
+            reason = "twice" if capability in served else f"and {TITLES[library]} builds nothing for it"
             raise RecipeError(
-                f"The target asks for compute capability {capability}, {twice}.",
+                f"The target asks for compute capability {capability}, {reason}.",
                 where="target.compute_capabilities",
                 accepted=", ".join(served),
             )
@@ -64,6 +62,11 @@ def served_capabilities(trt: Any) -> list[str]:
     """The compute capabilities that TensorRT for RTX builds for, such as 8.9."""
     names = [name for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
     return [f"{name[2:-1]}.{name[-1]}" for name in names]
+
+
+def capability_of(trt: Any, version: str) -> Any:
+    """The member of trt.ComputeCapability for a version such as 8.9, which `require_served` has let pass."""
+    return trt.ComputeCapability.__members__[f"SM{version.replace('.', '')}"]
 
 
 @functools.cache
@@ -77,6 +80,10 @@ def logger_of(trt: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.errors: list[str] = []
+
+        def said(self) -> str:
+            """The errors since they were last cleared."""
+            return " ".join(self.errors) or "it does not say why"
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.ERROR:

@@ -14,21 +14,9 @@ from modelwright.errors import MissingError, RecipeError, StageError
 from modelwright_plugins.attention.select import SelectAttention
 from modelwright_plugins.format.torch import Torch
 from tests.plugins.stage_context import FolderContext
-from tests.plugins.tiny_bert import save_tiny_bert
-from tests.plugins.tiny_llama import save_tiny_llama
 
 pytest.importorskip("transformers", reason="needs the extra cpu")
 CPU = Target(threads=2)
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return save_tiny_llama(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return save_tiny_bert(tmp_path_factory.mktemp("encoder"))
 
 
 def selected(model: Model, folder: Path, **fields: object) -> tuple[Model, FolderContext]:
@@ -36,8 +24,10 @@ def selected(model: Model, folder: Path, **fields: object) -> tuple[Model, Folde
     return ctx.apply(SelectAttention.model_validate(fields), model), ctx
 
 
-def test_the_kernels_of_every_layer_are_counted(llama: Model, encoder: Model, tmp_path: Path) -> None:
-    for name, model in {"llama": llama, "encoder": encoder}.items():
+def test_the_kernels_of_every_layer_are_counted(
+    tiny_causal: Model, tiny_checkpoint: Model, tmp_path: Path
+) -> None:
+    for name, model in {"tiny_causal": tiny_causal, "encoder": tiny_checkpoint}.items():
         result, ctx = selected(model, tmp_path / name, require="flash")
         assert ctx.records["attention"] == {
             "asked for": "sdpa",
@@ -48,21 +38,21 @@ def test_the_kernels_of_every_layer_are_counted(llama: Model, encoder: Model, tm
         assert result.spec.details["attention"] == "sdpa"
 
 
-def test_the_choice_travels_with_the_model(llama: Model, tmp_path: Path) -> None:
-    result, ctx = selected(llama, tmp_path, implementation="eager")
+def test_the_choice_travels_with_the_model(tiny_causal: Model, tmp_path: Path) -> None:
+    result, ctx = selected(tiny_causal, tmp_path, implementation="eager")
     assert ctx.records["attention"]["kernels"] == "eager in 2 layers"
-    chosen, usual = (Torch().runner(model, CPU) for model in (result, llama))
+    chosen, usual = (Torch().runner(model, CPU) for model in (result, tiny_causal))
     assert (chosen.describe()["attention"], usual.describe()["attention"]) == ("eager", "sdpa")
     assert isinstance(chosen, GenerationRunner)
     assert isinstance(usual, GenerationRunner)
     inputs = usual.sample(2, 24)
     np.testing.assert_allclose(chosen.logits(inputs), usual.logits(inputs), atol=1e-4)
-    weights = [(model.path / "model.safetensors").read_bytes() for model in (result, llama)]
+    weights = [(model.path / "model.safetensors").read_bytes() for model in (result, tiny_causal)]
     assert weights[0] == weights[1]
 
 
-def test_what_is_not_here_is_replaced_and_says_why(llama: Model, tmp_path: Path) -> None:
-    result, ctx = selected(llama, tmp_path, implementation="flash_attention_2", require=None)
+def test_what_is_not_here_is_replaced_and_says_why(tiny_causal: Model, tmp_path: Path) -> None:
+    result, ctx = selected(tiny_causal, tmp_path, implementation="flash_attention_2", require=None)
     record = ctx.records["attention"]
     assert (record["asked for"], record["used"]) == ("flash_attention_2", "sdpa")
     assert "flash_attention_2: " in record["replaced because"]
@@ -72,14 +62,14 @@ def test_what_is_not_here_is_replaced_and_says_why(llama: Model, tmp_path: Path)
 
 
 @pytest.mark.parametrize("require", ["flash", "fused"])
-def test_what_never_has_such_kernels_is_refused_before(require: str, llama: Model) -> None:
+def test_what_never_has_such_kernels_is_refused_before(require: str, tiny_causal: Model) -> None:
     stage = SelectAttention.model_validate({"implementation": "eager", "require": require})
     with pytest.raises(RecipeError, match="eager is computed by the kernel eager") as refused:
-        stage.check(llama.spec)
+        stage.check(tiny_causal.spec)
     assert refused.value.where == "parameter implementation"
 
 
-def test_slower_kernels_than_are_required_fail_the_step(llama: Model, tmp_path: Path) -> None:
+def test_slower_kernels_than_are_required_fail_the_step(tiny_causal: Model, tmp_path: Path) -> None:
     import torch
 
     # Without its flash kernel PyTorch computes attention by products and softmax.
@@ -87,7 +77,7 @@ def test_slower_kernels_than_are_required_fail_the_step(llama: Model, tmp_path: 
         torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
         pytest.raises(StageError, match="computed by math in 2 layers") as refused,
     ):
-        selected(llama, tmp_path, require="fused")
+        selected(tiny_causal, tmp_path, require="fused")
     assert refused.value.where == "stages.trial.require"
     assert not list((tmp_path / "out").iterdir())
 
@@ -99,8 +89,10 @@ def test_flash_attentions_package_is_for_gpus() -> None:
     stage.check_target(Target(device="cuda"))
 
 
-def test_a_package_that_is_missing_where_the_model_is_run_is_named(llama: Model) -> None:
+def test_a_package_that_is_missing_where_the_model_is_run_is_named(tiny_causal: Model) -> None:
     details = {"attention": "flash_attention_2"}
-    model = Model(llama.path, llama.spec.model_copy(update={"details": details}), llama.digest)
+    model = Model(
+        tiny_causal.path, tiny_causal.spec.model_copy(update={"details": details}), tiny_causal.digest
+    )
     with pytest.raises(MissingError, match="FlashAttention2"):
         Torch().runner(model, CPU)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from modelwright.api.format import Format
 from modelwright.cli.output import say, table
+
+if TYPE_CHECKING:
+    from modelwright.api.format import Format
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

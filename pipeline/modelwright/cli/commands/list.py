@@ -83,7 +83,7 @@ def _entry(shelf: Shelf, name: str, version: int) -> Entry:
     try:
         artifact = shelf.find(name, version)
         entry["format"] = artifact.model.spec.format
-        entry["validated"] = artifact.report.verdict != "built"
+        entry["validated"] = artifact.validated
     except RecipeError as error:
         entry["damage"] = error.what
         return entry

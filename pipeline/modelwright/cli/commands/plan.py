@@ -21,10 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# What of a target the line that names it says in words of its own.
-SHOWN_OF_TARGET = ("device", "threads", "provider")
-
-
 def run(args: argparse.Namespace) -> int:
     """Plan and print."""
     from modelwright.main import plan as plan_recipe
@@ -40,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
         f"model: {plan.source.path} ({spec.architecture}, task {spec.task}, {spec.dtype}, "
         f"{plan.source_size.parameters:,} parameters, {disk(plan.source_size.weight_bytes)})"
     )
-    others = {key: value for key, value in plan.target.summary().items() if key not in SHOWN_OF_TARGET}
+    others = plan.target.model_dump(
+        mode="json", exclude_defaults=True, exclude={"device", "threads", "provider"}
+    )
     said = "".join(f", {key} {value}" for key, value in others.items())
     say(f"target: {plan.target.device}, {plan.target.thread_count} threads, {plan.target.provider}{said}")
     say()

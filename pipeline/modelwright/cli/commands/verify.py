@@ -69,7 +69,7 @@ def _verify(folder: Path, tolerance: float | None) -> bool:
     say(f"{artifact.path}: {len(artifact.manifest.files)} files intact")
     if tolerance is None:
         return True
-    if not (artifact.path / SAMPLES_FILE).is_file():
+    if not artifact.validated:
         say(f"{artifact.path}: no outputs were recorded: the model was built, not run")
         return False
     samples = Samples.model_validate_json((artifact.path / SAMPLES_FILE).read_bytes())
