@@ -12,7 +12,7 @@ import torch
 from benchmarks.gpu.timing import Call, free, peak_bytes, replayed, take_turns
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
-from modelwright.api.target import TensorRTLibrary
+from modelwright.api.target import Target, TensorRTLibrary
 from modelwright_plugins.format.tensorrt_engine import LoadedEngine
 from modelwright_plugins.tensorrt.library import TITLES, problem_of
 
@@ -37,6 +37,7 @@ ENGINE: dict[str, dict[str, Any]] = {
     },
 }
 TARGETS: dict[TensorRTLibrary, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
+CUDA = Target(device="cuda")
 GRAPHS = {"ONNX Runtime": "export", "ONNX Runtime, its own operators": "compile"}
 
 
@@ -59,7 +60,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     compiled = torch.compile(networks["sdpa"])
     sessions = {name: _session(done.models[step].path / "model.onnx") for name, step in GRAPHS.items()}
     recording = _session(done.models["compile"].path / "model.onnx", enable_cuda_graph="1")
-    engines = {TITLES[library]: LoadedEngine(_engine(library, work)) for library in _usable()}
+    engines = {TITLES[library]: LoadedEngine(_engine(library, work), CUDA) for library in _usable()}
     for length in LENGTHS:
         for batch in BATCHES:
             ids = torch.randint(1000, 30000, (batch, length), device="cuda")

@@ -14,6 +14,7 @@ from modelwright.api.model import Model
 from modelwright.api.runner import GenerationRunner, Runner
 from modelwright.api.target import Target, TensorRTLibrary
 from modelwright.errors import MissingError, RecipeError
+from modelwright_plugins.format.engines import Engines
 from modelwright_plugins.format.tensorrt import TensorRT
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.tensorrt.library import TITLES, problem_of
@@ -53,6 +54,34 @@ def test_an_encoder_embeds_as_in_pytorch(library: TensorRTLibrary, encoder: Mode
     assert cosines(runner, Torch().runner(encoder, CPU)).min() > 0.9995
     layers = json.loads((engine.path / "layers.json").read_text("utf-8"))
     assert layers
+
+
+def test_weights_left_out_come_from_the_graph(
+    library: TensorRTLibrary, encoder: Model, tmp_path: Path
+) -> None:
+    whole = built(encoder, tmp_path / "whole", library, decomposable=True)
+    bare = built(encoder, tmp_path / "bare", library, decomposable=True, strip_weights=True)
+    assert Engines.read(bare.path).engines[0].size < Engines.read(whole.path).engines[0].size
+    runner = TensorRT().runner(bare, CUDA)
+    assert cosines(runner, Torch().runner(encoder, CPU)).min() > 0.9995
+    (bare.path / "model.onnx").write_bytes(b"")
+    with pytest.raises(RecipeError, match="weights cannot be taken from its graph"):
+        TensorRT().runner(bare, CUDA)
+
+
+def test_weights_are_streamed_within_a_limit(
+    library: TensorRTLibrary, reference_lm: Model, tmp_path: Path
+) -> None:
+    engine = built(reference_lm, tmp_path, library, weight_streaming=True)
+    exact = Torch().runner(reference_lm, CPU)
+    assert isinstance(exact, GenerationRunner)
+    inputs = exact.sample(2, 48, seed=1)
+    for limit in (None, "1KiB"):
+        runner = TensorRT().runner(engine, CUDA.model_copy(update={"memory_limit": limit}))
+        assert isinstance(runner, GenerationRunner)
+        np.testing.assert_allclose(runner.logits(inputs), exact.logits(inputs), rtol=0.05, atol=0.1)
+        streamed = runner.describe()["weights streamed"]
+        assert streamed.startswith("0 of") is (limit is None), streamed
 
 
 def test_a_language_model_generates_as_in_pytorch(

@@ -27,9 +27,9 @@ class Target(BaseModel):
     `threads` pins the intra-op threads of every runtime; null means all CPUs this process may use.
     `dtype` is the type that PyTorch computes in, whatever a checkpoint's weights are stored in; null keeps
     theirs. Graphs and engines have types of their own. `memory_limit` is the most memory of a GPU that
-    PyTorch and ONNX Runtime may each take; `provider_options` go to ONNX Runtime's CUDA provider as they are,
-    such as use_tf32. With `graph_capture` it records the kernels of shapes that come back as a CUDA graph and
-    launches them at once, which helps small batches.
+    PyTorch and ONNX Runtime may each take, and TensorRT where it streams weights; `provider_options` go to
+    ONNX Runtime's CUDA provider as they are, such as use_tf32. With `graph_capture` it records the kernels of
+    shapes that come back as a CUDA graph and launches them at once, which helps small batches.
     `compute_capabilities` are those of GPUs that engines are built for where none is here, such as 8.9.
     Where `runs` is false, what is made for the target cannot run here: nothing is measured but files.
     """

@@ -29,10 +29,9 @@ from modelwright_plugins.text.companions import copy_companions
 
 # What the inspector says of the engine's layers, where it runs on the machine that builds it.
 LAYERS_FILE = "layers.json"
-# What TensorRT for RTX does not offer, or only on the GPU that it builds for.
+# What TensorRT for RTX does not offer, and what it offers on a GPU alone.
+ON_A_GPU = ("refit", "strip_weights")
 NOT_FOR_RTX = {
-    "refit": "needs the GPU that it builds for",
-    "strip_weights": "needs the GPU that it builds for",
     "version_compatible": "is not offered",
     "hardware_compatible": "is not offered: its engines name several compute capabilities",
 }
@@ -98,8 +97,13 @@ class CompileTensorRT(
     )
     decomposable: bool = Field(False, description="Compute attention in parts where no fused kernel is.")
     refit: bool = Field(False, description="Weights of the engine can be exchanged.")
-    strip_weights: bool = Field(False, description="Leave weights out that a refit puts back.")
-    weight_streaming: bool = Field(False, description="Weights may stay in host memory while it runs.")
+    strip_weights: bool = Field(
+        False, description="Leave weights out of the engine; they come from the graph when it is loaded."
+    )
+    weight_streaming: bool = Field(
+        False,
+        description="Weights stay in host memory where the GPU, or memory_limit of the target, has no room.",
+    )
     version_compatible: bool = Field(False, description="Later minor versions of TensorRT run it, too.")
     hardware_compatible: bool = Field(False, description="GPUs from Ampere on run it, whichever built it.")
     sparse_weights: bool = Field(False, description="Use kernels for weights that are 2:4 sparse.")
@@ -175,7 +179,10 @@ class CompileTensorRT(
                 accepted="false, for an engine that runs elsewhere; or fallback=true in the step, which runs "
                 "the graph in ONNX Runtime",
             )
-        for field, why in NOT_FOR_RTX.items() if library == "tensorrt_rtx" else ():
+        needing = (
+            {} if target.device == "cuda" else dict.fromkeys(ON_A_GPU, "needs the GPU that it builds for")
+        )
+        for field, why in {**NOT_FOR_RTX, **needing}.items() if library == "tensorrt_rtx" else ():
             if getattr(self, field):
                 raise RecipeError(
                     f"In TensorRT for RTX {field} {why}.", where=f"parameter {field}", accepted="false"
@@ -219,6 +226,8 @@ class CompileTensorRT(
                 decomposable=self.decomposable,
                 hardware_compatible=self.hardware_compatible,
                 version_compatible=self.version_compatible,
+                stripped=self.strip_weights,
+                streamed=self.weight_streaming,
             ),
             engine,
         )

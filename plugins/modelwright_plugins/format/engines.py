@@ -20,7 +20,8 @@ class Engine(BaseModel):
     `compute_capabilities` it is for all that the library serves (TensorRT for RTX). `profiles` are [min, opt,
     max] of each dynamic dimension. `operators` are those of the network it was built from; where it is not
     `decomposable`, each `Attention` of them is a fused kernel. An engine that is `hardware_compatible` runs
-    on GPUs from Ampere on, one that is `version_compatible` in later minor versions.
+    on GPUs from Ampere on, one that is `version_compatible` in later minor versions. A `stripped` one takes
+    its weights from the graph when it is loaded; those of a `streamed` one may stay on the host.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,8 @@ class Engine(BaseModel):
     decomposable: bool = False
     hardware_compatible: bool = False
     version_compatible: bool = False
+    stripped: bool = False
+    streamed: bool = False
     file: str = Field("model.engine", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     size: int = 0
     sha256: str = ""

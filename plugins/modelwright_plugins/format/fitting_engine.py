@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from modelwright.errors import MissingError
 from modelwright.planning.gpu import Gpu, gpus
 from modelwright_plugins.format.engines import Engine, Engines
@@ -24,14 +26,23 @@ def fitting_engine(table: Engines) -> Engine:
         )
     engine = engine_for(gpus()[0], table)
     version = load(engine.library).__version__
-    if engine.version != version and not engine.version_compatible:
+    if not loads(engine, version):
         raise MissingError(
             f"The engine is of {TITLES[engine.library]} {engine.version}, and {version} is installed.",
             where=engine.file,
-            accepted=f"{engine.library.replace('_', '-')}=={engine.version}",
+            accepted=f"{engine.library.replace('_', '-')}=={engine.version}"
+            + (" or a later one of the same major version" if engine.version_compatible else ""),
             hint="install that version, or build the engine again on this machine",
         )
     return engine
+
+
+def loads(engine: Engine, version: str) -> bool:
+    """Whether a version of its library loads it: its own, or a later one of the same major version."""
+    if not engine.version_compatible:
+        return engine.version == version
+    built, here = Version(engine.version), Version(version)
+    return built.major == here.major and built <= here
 
 
 def engine_for(gpu: Gpu, table: Engines) -> Engine:

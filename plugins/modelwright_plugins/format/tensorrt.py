@@ -84,10 +84,10 @@ class TensorRT(Format, name="tensorrt"):
         if model.spec.task == "generate":
             from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
 
-            return TensorRTCausalRunner(model)
+            return TensorRTCausalRunner(model, target)
         from modelwright_plugins.format.tensorrt_runner import TensorRTRunner
 
-        return TensorRTRunner(model)
+        return TensorRTRunner(model, target)
 
 
 def _why_not(model: Model) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs, Tokens
+from modelwright.api.target import Target
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, PAST, present_of
 from modelwright_plugins.format.tensorrt_engine import LoadedEngine
 from modelwright_plugins.tensorrt.profile import largest_batch
@@ -26,9 +27,9 @@ class TensorRTCausalRunner(CausalRunner):
     one run go into the next.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, target: Target) -> None:
         super().__init__(model)
-        self.engine = LoadedEngine(model)
+        self.engine = LoadedEngine(model, target)
         self.caches = tuple(name for name in self.engine.inputs if PAST.fullmatch(name))
         self.cache_item_bytes = self.engine.dtype_of(self.caches[0]).itemsize
         self.max_batch = largest_batch(self.engine.profiles)

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelwright.api.model import Model
+from modelwright.api.target import Target
 from modelwright.errors import RecipeError, StageError
+from modelwright.planning.devices import parse_size
 from modelwright.planning.gpu import gpus
 from modelwright_plugins.format.engines import Engines
 from modelwright_plugins.format.fitting_engine import fitting_engine
+from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.tensorrt.library import TITLES, load, logger_of
+from modelwright_plugins.tensorrt.weights import put_back, stream
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +28,14 @@ LEAST_BYTES = 256
 class LoadedEngine:
     """The engine of a folder that fits this machine, with an execution context for each profile.
 
-    >>> LoadedEngine(model).run({"input_ids": ids, "attention_mask": mask})["logits"]
+    >>> LoadedEngine(model, target).run({"input_ids": ids, "attention_mask": mask})["logits"]
 
+    Weights that it was built without come from the folder's graph. Those that may be streamed stay on the
+    host where the target's `memory_limit`, or else the GPU, has no room for them.
     Raises MissingError where none fits, RecipeError for one that the library does not load.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, target: Target) -> None:
         self._entry = fitting_engine(Engines.read(model.path))
         import torch
 
@@ -38,6 +44,8 @@ class LoadedEngine:
         self._trt = trt = load(self._entry.library)
         self._logger = logger_of(trt)
         self._runtime = trt.Runtime(self._logger)
+        # An engine for other versions brings the code that runs it.
+        self._runtime.engine_host_code_allowed = self._entry.version_compatible
         file = model.path / self._entry.file
         self._logger.errors.clear()
         self._engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
@@ -48,6 +56,9 @@ class LoadedEngine:
                 accepted=f"an engine of version {trt.__version__} for this GPU, as it was written",
                 hint="build it again on this machine",
             )
+        if self._entry.stripped:
+            put_back(trt, self._engine, model.path / GRAPH_FILE)
+        self._streamed = self._stream_weights(target) if self._entry.streamed else None
         self._stream = torch.cuda.Stream()
         self._profiles = range(self._engine.num_optimization_profiles)
         self._contexts = [self._context(number) for number in self._profiles]
@@ -116,7 +127,12 @@ class LoadedEngine:
             "runtime": f"{TITLES[self._entry.library]} {self._trt.__version__}",
             "engine": self._entry.file,
             "gpu": str(gpus()[0]),
+            **({"weights streamed": self._streamed} if self._streamed else {}),
         }
+
+    def _stream_weights(self, target: Target) -> str:
+        limit = target.memory_limit
+        return stream(self._engine, parse_size(limit, "target.memory_limit") if limit else None)
 
     def _context(self, profile: int) -> Any:
         context = self._engine.create_execution_context()

@@ -6,6 +6,7 @@ import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Floats, Inputs
+from modelwright.api.target import Target
 from modelwright_plugins.format.tensorrt_engine import LoadedEngine
 from modelwright_plugins.text.outputs import OUTPUTS
 from modelwright_plugins.text.runner import TextRunner
@@ -14,9 +15,9 @@ from modelwright_plugins.text.runner import TextRunner
 class TensorRTRunner(TextRunner):
     """A batch runs in the first profile whose shapes it fits."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, target: Target) -> None:
         super().__init__(model)
-        self._engine = LoadedEngine(model)
+        self._engine = LoadedEngine(model, target)
         self._output = OUTPUTS[model.spec.task]
 
     def forward(self, inputs: Inputs) -> Floats:

@@ -16,7 +16,9 @@ def layers_of(trt: Any, engine: bytes) -> list[dict[str, Any]]:
     """
     logger = logger_of(trt)
     logger.errors.clear()
-    loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
+    runtime = trt.Runtime(logger)
+    runtime.engine_host_code_allowed = True  # one for other versions brings code; this one was built here
+    loaded = runtime.deserialize_cuda_engine(engine)
     if loaded is None:
         raise StageError(f"The engine that was built does not load: {logger.said()}")
     told = loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)

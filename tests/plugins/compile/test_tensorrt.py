@@ -170,6 +170,12 @@ def test_a_target_that_lacks_what_is_asked_for_is_refused(
     assert refused.value.where == where
 
 
+def test_what_needs_the_gpu_is_taken_on_one() -> None:
+    fields = {"refit": True, "strip_weights": True}
+    on_gpu = Target(device="cuda", provider="CUDAExecutionProvider", tensorrt="tensorrt_rtx")
+    CompileTensorRT.model_validate(fields).check_target(on_gpu)
+
+
 def test_a_compute_capability_that_is_not_served_is_refused(tiny_half: Model, tmp_path: Path) -> None:
     with pytest.raises(
         RecipeError, match=r"compute capability 9\.0, and TensorRT for RTX builds nothing for it"

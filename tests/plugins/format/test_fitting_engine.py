@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from modelwright.errors import MissingError
 from modelwright.planning.gpu import Gpu
 from modelwright_plugins.format.engines import Engine, Engines
-from modelwright_plugins.format.fitting_engine import engine_for
+from modelwright_plugins.format.fitting_engine import engine_for, loads
 
 
 def table(**fields: object) -> Engines:
@@ -37,6 +37,20 @@ def test_it_is_found(fields: dict[str, object], capability: str) -> None:
 def test_another_gpu_than_it_was_built_for_is_refused(fields: dict[str, object], capability: str) -> None:
     with pytest.raises(MissingError, match=f"and this GPU has {capability}"):
         engine_for(Gpu("a GPU", capability), table(**fields))
+
+
+@pytest.mark.parametrize(
+    ("compatible", "version", "fits"),
+    [
+        (False, "11.0", True),
+        (False, "11.0.1", False),
+        (True, "11.2.0.5", True),
+        (True, "10.16", False),
+        (True, "12.0", False),
+    ],
+)
+def test_a_version_that_loads_it(compatible: bool, version: str, fits: bool) -> None:
+    assert loads(table(version_compatible=compatible).engines[0], version) is fits
 
 
 @pytest.mark.parametrize("file", ["../model.engine", "/etc/passwd", ""])
