@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.gpu.engines import TARGETS, usable_libraries
 from benchmarks.gpu.timing import Call, free, peak_bytes, replayed, take_turns
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
 from modelwright.api.target import Target, TensorRTLibrary
 from modelwright_plugins.format.tensorrt_engine import LoadedEngine
-from modelwright_plugins.tensorrt.library import TITLES, problem_of
+from modelwright_plugins.tensorrt.library import TITLES
 
 BATCHES, LENGTHS = (1, 16, 64, 256), (32, 128, 512)
 COMPILED_LENGTH = 128  # compiling takes long: this length alone
@@ -36,7 +37,6 @@ ENGINE: dict[str, dict[str, Any]] = {
         ],
     },
 }
-TARGETS: dict[TensorRTLibrary, str] = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 CUDA = Target(device="cuda")
 GRAPHS = {"ONNX Runtime": "export", "ONNX Runtime, its own operators": "compile"}
 
@@ -60,7 +60,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     compiled = torch.compile(networks["sdpa"])
     sessions = {name: _session(done.models[step].path / "model.onnx") for name, step in GRAPHS.items()}
     recording = _session(done.models["compile"].path / "model.onnx", enable_cuda_graph="1")
-    engines = {TITLES[library]: LoadedEngine(_engine(library, work), CUDA) for library in _usable()}
+    engines = {TITLES[library]: LoadedEngine(_engine(library, work), CUDA) for library in usable_libraries()}
     for length in LENGTHS:
         for batch in BATCHES:
             ids = torch.randint(1000, 30000, (batch, length), device="cuda")
@@ -87,11 +87,6 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 "least_cosine": _least_cosines(contenders),
             }
             free()
-
-
-def _usable() -> list[TensorRTLibrary]:
-    """The libraries of TensorRT that serve the GPU here."""
-    return [library for library in TITLES if problem_of(library) is None]
 
 
 def _engine(library: TensorRTLibrary, work: Path) -> Model:

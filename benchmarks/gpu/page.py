@@ -104,10 +104,10 @@ def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section
     return _llamas(
         rows,
         roof,
-        "Llamas in float16, in two runtimes",
+        "Llamas in float16, in several runtimes",
         "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
-        "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits; ONNX "
-        "Runtime's ids come from the host.",
+        "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits; those "
+        "of ONNX Runtime and TensorRT come from the host. TensorRT gives every position's logits.",
     )
 
 

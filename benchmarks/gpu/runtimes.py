@@ -1,4 +1,4 @@
-"""Llamas of random float16 weights in PyTorch and in ONNX Runtime, side by side."""
+"""Llamas of random float16 weights in PyTorch, in ONNX Runtime and in TensorRT, side by side."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.decoder import BATCHES, PROMPTS, prompt_call, step_call
+from benchmarks.gpu.engines import TARGETS, usable_libraries
 from benchmarks.gpu.timing import Call, free, take_turns
 from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
-from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph
+from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph, present_of
 from modelwright_plugins.format.onnx_session import open_session
+from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
+from modelwright_plugins.tensorrt.library import TITLES
 
 TARGET = Target(device="cuda", provider="CUDAExecutionProvider")
 STAGES: dict[str, dict[str, Any]] = {
@@ -27,6 +30,17 @@ STAGES: dict[str, dict[str, Any]] = {
     "quantize": {"use": "quantize.onnx_weight_only", "method": "rtn", "block_size": 32, "after": "export"},
     "compile4": {"use": "compile.onnxruntime", "variant": "fused"},
 }
+ENGINE: dict[str, dict[str, Any]] = {
+    "cast": STAGES["cast"],
+    "export": {**STAGES["export"], "attention": "attention"},
+    "compile": {
+        "use": "compile.tensorrt",
+        "profiles": [
+            {"batch": [1, 1, max(BATCHES)], "length": [1, min(PROMPTS), max(PROMPTS)], "past": [0, 0, 0]},
+            {"batch": [1, 1, max(BATCHES)], "length": [1, 1, 1], "past": [1, min(PROMPTS), max(PROMPTS)]},
+        ],
+    },
+}
 GRAPHS = {"ONNX Runtime": "compile", "ONNX Runtime, 4 bits": "compile4"}
 
 
@@ -35,10 +49,16 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     from transformers import AutoModelForCausalLM
 
     for shape in SHAPES:
-        done = run_stages(STAGES, write_checkpoint(shape, work), work, target="cuda")
+        checkpoint = write_checkpoint(shape, work)
+        done = run_stages(STAGES, checkpoint, work, target="cuda")
         folder = done.models["cast"].path
         network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).cuda().eval()
-        graphs = {name: _Graph(done.models[step]) for name, step in GRAPHS.items()}
+        graphs: dict[str, _Graph | _Engine] = {
+            name: _Graph(done.models[step]) for name, step in GRAPHS.items()
+        }
+        for library in usable_libraries():
+            made = run_stages(ENGINE, checkpoint, work, target=TARGETS[library])
+            graphs[TITLES[library]] = _Engine(made.models["compile"])
         for batch in BATCHES:
             for length in PROMPTS:
                 ids = torch.randint(0, 30000, (batch, length), device="cuda")
@@ -100,3 +120,19 @@ class _Graph:
             return run
 
         return call(0, rows), call(length, rows[:, :1])
+
+
+class _Engine:
+    """An engine that joins its cache with what is new in each run, and gives the logits of every position."""
+
+    def __init__(self, model: Model) -> None:
+        self._runner = TensorRTCausalRunner(model, TARGET)
+
+    def calls(self, ids: torch.Tensor) -> tuple[Call, Call]:
+        """Reading the prompt, and one token behind it."""
+        runner, rows = self._runner, ids.cpu().numpy()
+        mask = np.ones((len(rows), rows.shape[1] + 1), np.int64)
+        prompt = runner.fed(rows, mask[:, :-1], runner.no_past({"input_ids": rows}))
+        found = runner.engine.run(prompt)
+        token = runner.fed(rows[:, :1], mask, {name: found[present_of(name)] for name in runner.caches})
+        return lambda: runner.engine.run(prompt), lambda: runner.engine.run(token)
