@@ -10,6 +10,8 @@ import pytest
 from modelwright.api.metric import MetricContext
 from modelwright.api.model import Model
 from modelwright.api.runner import GenerationRunner
+from modelwright.planning.gpu import gpus
+from modelwright.process.nvml import clock, used_memory
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.metric.memory import Memory
@@ -29,7 +31,28 @@ def test_the_peak_of_the_gpu_is_measured(reference_lm: Model) -> None:
     runner = Torch().runner(reference_lm, CUDA)
     metric = Memory(batch=1, length=64)
     found = next(metric.observe(reference_lm, runner, MetricContext(CUDA, 0, Torch(), {})))
-    assert found["cuda_reserved_bytes"] >= found["cuda_bytes"] > Torch().size(reference_lm.path).weight_bytes
+    weights = Torch().size(reference_lm.path).weight_bytes
+    assert found["cuda_reserved_bytes"] >= found["cuda_bytes"] > weights
+
+
+def test_memory_that_the_driver_hands_out_is_measured(reference_lm: Model) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    before = used_memory()
+    assert before is not None
+    held = torch.zeros(2**30, dtype=torch.uint8, device="cuda")
+    after = used_memory()
+    assert after is not None
+    # Other tests may run on the GPU at the same time.
+    assert after - before > held.nbytes // 2
+    metric, runner = Memory(batch=1, length=64), Torch().runner(reference_lm, CUDA)
+    found = next(metric.observe(reference_lm, runner, MetricContext(CUDA, 0, Torch(), {}, before)))
+    assert found["gpu_bytes"] > held.nbytes // 2
+
+
+def test_the_gpu_tells_its_clock() -> None:
+    found = clock(gpus()[0].bus)
+    assert found is not None
+    assert 0 < found.now <= found.most
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])

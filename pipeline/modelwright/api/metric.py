@@ -61,12 +61,16 @@ class Value(BaseModel):
 
 @dataclass(frozen=True)
 class MetricContext:
-    """What `Metric.observe` may touch: the target, the seed, the recipe's data, the model's format."""
+    """What `Metric.observe` may touch: the target, the seed, the recipe's data, the model's format.
+
+    `gpu_bytes_before` were in use on the GPUs before the model was loaded, where the driver tells.
+    """
 
     target: Target
     seed: int
     format: Format
     records: Mapping[tuple[str, Split], Sequence[Record]]
+    gpu_bytes_before: int | None = None
 
     def data(self, name: str, split: Split) -> Sequence[Record]:
         """The records of a data set that the metric named in a `data` field."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from modelwright.digest import digest_json
 from modelwright.engine.validate import BASELINE, CANDIDATE, Validated
 from modelwright.planning.hardware import describe_hardware
 from modelwright.planning.plan import Plan
+from modelwright.process.nvml import Clock
 from modelwright.report.model import (
     DataSummary,
     Environment,
@@ -76,7 +77,14 @@ class ReportDraft:
         """Show the figures and notes of an earlier run, saying so."""
         self.gates = report.gates
         self.validation = Validated(
-            report.values, report.parity, report.recovery, {BASELINE: report.baseline.runtime}, set(), {}, {}
+            report.values,
+            report.parity,
+            report.recovery,
+            {BASELINE: report.baseline.runtime},
+            from_store=set(),
+            records={},
+            busy={},
+            clocks={},
         )
         if report.candidate:
             self.validation.runtimes[CANDIDATE] = report.candidate.runtime
@@ -125,7 +133,13 @@ class ReportDraft:
             reproduce=[
                 "modelwright run recipe.yaml    # the recipe.yaml beside this report",
             ],
-            notes=self._notes + self._runtime_notes() + self._load_notes() + self._store_notes(),
+            notes=[
+                *self._notes,
+                *self._runtime_notes(),
+                *self._load_notes(),
+                *clock_notes(self.validation.clocks if self.validation else {}),
+                *self._store_notes(),
+            ],
         )
 
     def _runtime_notes(self) -> list[str]:
@@ -188,3 +202,15 @@ class ReportDraft:
 def _summary(title: str, model: Model, runtime: dict[str, str]) -> ModelSummary:
     size = sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file())
     return ModelSummary(title=title, spec=model.spec, digest=model.digest, bytes=size, runtime=runtime)
+
+
+def clock_notes(clocks: Mapping[str, Sequence[Clock]]) -> list[str]:
+    """What a GPU ran at while each metric of speed was measured: heat and power slow it down."""
+    if not clocks:
+        return []
+    most = max(clock.most for seen in clocks.values() for clock in seen)
+    ranges = {key: {min(seen).now, max(seen).now} for key, seen in clocks.items()}
+    told = ", ".join(
+        f"{' to '.join(f'{now:,}' for now in sorted(ends))} MHz during {key}" for key, ends in ranges.items()
+    )
+    return [f"The GPU's clock, of {most:,} MHz at most: {told}."]

@@ -11,6 +11,7 @@ from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
 from modelwright.engine.recovery import step_recovery
 from modelwright.planning.plan import Plan
+from modelwright.process.nvml import Clock
 from modelwright.report.model import StepParity, StepRecovery
 from modelwright.validation.measure import Measuring, Observed, compared
 
@@ -23,7 +24,8 @@ PARITY = "parity"
 class Validated:
     """Figures of the whole chain and of each step, what ran, and which figures were kept ones.
 
-    `busy` is the share of the CPUs that other processes used during a metric of speed, where it was large.
+    `busy` is the share of the CPUs that other processes used during a metric of speed, where it was large,
+    `clocks` what a GPU ran at meanwhile.
     """
 
     values: list[Value]
@@ -33,6 +35,7 @@ class Validated:
     from_store: set[str]
     records: dict[str, dict[str, int]]
     busy: dict[str, float]
+    clocks: dict[str, list[Clock]]
 
 
 def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: Listener) -> Validated:
@@ -68,6 +71,7 @@ def validate(plan: Plan, models: Mapping[str, Model], logs: Path, listener: List
         {key for item in observed.values() for key in item.from_store},
         _records(observed[CANDIDATE]),
         measuring.busy,
+        measuring.clocks,
     )
 
 

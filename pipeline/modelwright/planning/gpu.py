@@ -6,16 +6,19 @@ import ctypes
 import functools
 from dataclasses import dataclass
 
+from modelwright.process.nvml import driver_version
+
 # CUdevice_attribute in CUDA's driver API.
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: its name, and its compute capability such as 9.0."""
+    """A GPU: its name, its compute capability such as 9.0, and where it is on the PCI bus."""
 
     name: str
     compute_capability: str
+    bus: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} (compute capability {self.compute_capability})"
@@ -35,7 +38,7 @@ class Driver:
 @functools.cache
 def gpus() -> tuple[Gpu, ...]:
     """The CUDA devices that the driver shows; empty without a driver."""
-    cuda = _library("libcuda.so.1")
+    cuda = _library()
     count = ctypes.c_int()
     if cuda is None or cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
         return ()
@@ -45,12 +48,12 @@ def gpus() -> tuple[Gpu, ...]:
 @functools.cache
 def driver() -> Driver | None:
     """The driver's versions; None without a driver."""
-    cuda = _library("libcuda.so.1")
+    cuda = _library()
     number = ctypes.c_int()
     if cuda is None or cuda.cuDriverGetVersion(ctypes.byref(number)):
         return None
     served = f"{number.value // 1000}.{number.value % 1000 // 10}"
-    return Driver(_driver_version(), served)
+    return Driver(driver_version(), served)
 
 
 def _gpu(cuda: ctypes.CDLL, index: int) -> Gpu:
@@ -58,7 +61,9 @@ def _gpu(cuda: ctypes.CDLL, index: int) -> Gpu:
     cuda.cuDeviceGet(ctypes.byref(device), index)
     cuda.cuDeviceGetName(name, 128, device)
     major, minor = (_attribute(cuda, which, device) for which in (CAPABILITY_MAJOR, CAPABILITY_MINOR))
-    return Gpu(name.value.decode(), f"{major}.{minor}")
+    bus = ctypes.create_string_buffer(32)
+    cuda.cuDeviceGetPCIBusId(bus, len(bus), device)
+    return Gpu(name.value.decode(), f"{major}.{minor}", bus.value.decode())
 
 
 def _attribute(cuda: ctypes.CDLL, which: int, device: ctypes.c_int) -> int:
@@ -67,21 +72,8 @@ def _attribute(cuda: ctypes.CDLL, which: int, device: ctypes.c_int) -> int:
     return value.value
 
 
-def _driver_version() -> str:
-    """By NVIDIA's management library, which comes with the driver."""
-    management = _library("libnvidia-ml.so.1")
-    text = ctypes.create_string_buffer(80)
-    if management is None or management.nvmlInit_v2():
-        return ""
+def _library() -> ctypes.CDLL | None:
     try:
-        failed = management.nvmlSystemGetDriverVersion(text, len(text))
-    finally:
-        management.nvmlShutdown()
-    return "" if failed else text.value.decode()
-
-
-def _library(name: str) -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(name)
+        return ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None

@@ -15,9 +15,11 @@ from modelwright.api.metric import Metric, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright.digest import digest_json
+from modelwright.planning.gpu import gpus
 from modelwright.planning.hardware import fingerprint
 from modelwright.planning.key import core_versions, source_digest
 from modelwright.process import load
+from modelwright.process.nvml import Clock, clock
 from modelwright.process.worker import Message, Worker
 from modelwright.registry import Registry
 from modelwright.store.store import Store
@@ -55,7 +57,8 @@ class Measuring:
 
     Observations of quality are facts about a model's bytes, the data and the versions, so the store keeps
     them (`store` None: it does not), unless `before_keeping` raises. Speed and memory are always measured
-    afresh. `busy` fills with metrics of speed during which other processes used a good share of the CPUs.
+    afresh. `busy` fills with metrics of speed during which other processes used a good share of the CPUs,
+    `clocks` with what the target's GPU ran at, after each round of each.
     """
 
     registry: Registry
@@ -67,6 +70,7 @@ class Measuring:
     say: Listener = lambda text: None
     before_keeping: Callable[[], None] = lambda: None
     busy: dict[str, float] = field(default_factory=dict)
+    clocks: dict[str, list[Clock]] = field(default_factory=dict)
 
     def observe(self, models: Mapping[str, Model], metrics: Mapping[str, Metric]) -> dict[str, Observed]:
         """Observe every model with every metric that serves it, by model name."""
@@ -148,6 +152,7 @@ class Measuring:
                             observed[name].rounds.setdefault(key, []).append(
                                 read_observation(folders[name], file)
                             )
+                            self._note_clock(key)
                 self._note_load(key, load.others(before, load.read(pids)))
             for name, worker in workers.items():
                 observed[name].note(worker.result()["result"])
@@ -156,6 +161,11 @@ class Measuring:
         if share is not None and share > load.QUIET_SHARE:
             self.busy[key] = share
             self.say(f"other processes used {share:.0%} of the CPUs while {key} was measured")
+
+    def _note_clock(self, key: str) -> None:
+        found = clock(gpus()[0].bus) if self.target.device == "cuda" and gpus() else None
+        if found is not None:
+            self.clocks.setdefault(key, []).append(found)
 
     def _worker(self, payload: dict[str, object], name: str) -> Worker:
         log = self.logs / "validation" / f"{name}.txt"

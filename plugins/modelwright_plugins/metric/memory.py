@@ -10,14 +10,15 @@ from modelwright.api.metric import Interval, Metric, MetricContext, Observation,
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
 from modelwright.process.memory import peak_rss
+from modelwright.process.nvml import used_memory
 from modelwright_plugins.format.torch_device import cuda_peak
 from modelwright_plugins.metric.cells import largest_batch
 
-# Figures of what PyTorch holds on GPUs, by the key of their observation.
-ON_GPU = {"cuda": "cuda_bytes", "cuda_reserved": "cuda_reserved_bytes"}
+# Figures of GPUs, by the key of their observation; those of `cuda` are PyTorch's.
+ON_GPU = {"gpu": "gpu_bytes", "cuda": "cuda_bytes", "cuda_reserved": "cuda_reserved_bytes"}
 
 
-class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda", "cuda_reserved")):
+class Memory(Metric, name="memory", group="alone", figures=("peak", "gpu", "cuda", "cuda_reserved")):
     """Peak resident memory, in bytes, of a process that loads the model and runs one batch.
 
     ::
@@ -25,10 +26,12 @@ class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda", "cud
         memory: {batch: 16, length: 128}
 
     The whole process counts, libraries included: it is what a server pays. It runs nothing else, so that
-    nothing has to be freed before. On a GPU `memory.cuda` is the peak of the tensors there, and
-    `memory.cuda_reserved` of what PyTorch took from the driver for them, where both models are run by it. A
-    model that takes fewer tokens, or a runtime that takes fewer texts, runs with what it takes; two that ran
-    with different inputs are not compared.
+    nothing has to be freed before. On a GPU `memory.gpu` is what the driver has handed out since before the
+    model was loaded, in any runtime and with its libraries: this process's, where no other uses the GPU
+    meanwhile, since runtimes keep what they took. Where PyTorch runs both models, `memory.cuda` is the peak
+    of the tensors there and `memory.cuda_reserved` of what it took for them. A model that takes fewer tokens,
+    or a runtime that takes fewer texts, runs with what it takes; two that ran with different inputs are not
+    compared.
     """
 
     batch: int = Field(16, ge=1, le=65_536, description="Texts in the batch.")
@@ -41,8 +44,11 @@ class Memory(Metric, name="memory", group="alone", figures=("peak", "cuda", "cud
         batch = min(self.batch, largest_batch(runner) or self.batch)
         runner.infer(runner.sample(batch, length, ctx.seed))
         found = {"bytes": peak_rss(), "batch": batch, "length": length}
-        on_gpu = cuda_peak(ctx.target)
-        yield found if on_gpu is None else {**found, **dict(zip(ON_GPU.values(), on_gpu, strict=True))}
+        if ctx.gpu_bytes_before is not None and (used := used_memory()) is not None:
+            found["gpu_bytes"] = max(0, used - ctx.gpu_bytes_before)
+        if (on_gpu := cuda_peak(ctx.target)) is not None:
+            found |= {"cuda_bytes": on_gpu.allocated, "cuda_reserved_bytes": on_gpu.reserved}
+        yield found
 
     def compare(
         self, baseline: Sequence[Observation], candidate: Sequence[Observation], seed: int

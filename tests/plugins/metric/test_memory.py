@@ -38,6 +38,12 @@ def test_tensors_on_a_gpu_count_apart_where_both_tell() -> None:
     assert [*figures({**HOST, "cuda_bytes": 900}, HOST)] == ["memory.peak"]
 
 
+def test_what_the_driver_handed_out_counts_in_any_runtime() -> None:
+    found = figures({**HOST, "gpu_bytes": 900, "cuda_bytes": 700}, {**HOST, "gpu_bytes": 450})
+    assert [*found] == ["memory.peak", "memory.gpu"]
+    assert found["memory.gpu"].ratio.value == 2  # type: ignore[union-attr]
+
+
 def test_models_that_ran_with_other_inputs_are_not_compared() -> None:
     found = figures({**HOST, "cuda_bytes": 900}, {**HOST, "length": 8, "cuda_bytes": 300})
     assert all(value.baseline is None and value.ratio is None for value in found.values())
