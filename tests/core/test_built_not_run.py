@@ -29,7 +29,9 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     suite = ElementTree.parse(folder / "junit.xml").getroot()
     assert (suite.get("failures"), len([*suite.iter("skipped")])) == ("0", 1)
     assert "not measured: the model is not validated" in (folder / "report.html").read_text("utf-8")
-    assert "not measured" in (folder / "README.md").read_text("utf-8")
+    card = (folder / "README.md").read_text("utf-8")
+    assert "not measured" in card
+    assert "Nothing has run this model yet" in card
     assert "built, not run" in bench.command("list").out
     assert [entry["validated"] for entry in json.loads(bench.command("list", "--json").out)] == [False]
     refused = bench.command("promote", "toy", "1", "--to", "production")
@@ -44,7 +46,7 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     assert bench.run(ELSEWHERE[1]).code == 0
     assert all(step["cached"] for step in bench.last_report()["steps"])
     unrun = bench.command("verify", "--run", str(folder))
-    assert (unrun.code, "the model was built, not run" in unrun.out) == (1, True)
+    assert (unrun.code, "the model was built, not run" in unrun.out) == (4, True)
 
 
 def test_a_gate_that_was_measured_is_not_excused(bench: Bench):

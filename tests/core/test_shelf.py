@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelwright.api.runner import Runner
+from modelwright.artifact.artifact import Artifact
 from modelwright.artifact.shelf import Shelf
-from modelwright.errors import RecipeError
+from modelwright.errors import MissingError, RecipeError
 from modelwright.store.atomic import disk_error
 from modelwright.validation.samples import Samples
 from modelwright_plugins.publish.local import Local
@@ -107,6 +109,21 @@ def test_verify_refuses_a_tolerance_that_is_none(shelf: Shelf, capsys, tolerance
     ended = in_process(capsys, "verify", "--run", "--tolerance", tolerance)
     assert ended.code == 2
     assert "is no number of at least 0" in ended.err
+
+
+def test_verify_goes_on_where_one_does_not_run_here(shelf: Shelf, capsys, monkeypatch):
+    opened = Artifact.runner
+
+    def runner(artifact: Artifact) -> Runner:
+        if artifact.path.name == "1":
+            raise MissingError("There is no GPU.", where="target.device", hint="have one")
+        return opened(artifact)
+
+    monkeypatch.setattr(Artifact, "runner", runner)
+    ended = in_process(capsys, "verify", "--run", "toy/1", "toy/2")
+    assert ended.code == 4
+    assert "toy/1: not run: There is no GPU. (target.device); have one" in ended.out
+    assert "toy/2: outputs equal" in ended.out
 
 
 def test_outputs_that_are_not_numbers_are_not_equal(shelf: Shelf, capsys, monkeypatch):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelwright.errors import RecipeError
+from modelwright.errors import MissingError, ModelwrightError, RecipeError
 from modelwright.main import plan
 from modelwright.testing.recipes import write_recipe
 from modelwright.testing.tiny_model import write_tiny_model
@@ -53,6 +53,25 @@ def test_it_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RecipeError, match=words) as refused:
         plan(recipe, artifacts=tmp_path / "artifacts", store=tmp_path / "store")
     assert refused.value.where == f"key stages.trial.{key}, in {recipe}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "words"),
+    [
+        ("CUDExecutionProvider", RecipeError, "ONNX Runtime knows no CUDExecutionProvider"),
+        ("QNNExecutionProvider", MissingError, "has no QNNExecutionProvider"),
+    ],
+)
+def test_a_provider_that_onnxruntime_lacks_is_refused(
+    provider: str, kind: type[ModelwrightError], words: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra cpu or gpu")
+    changes = {"stages": {"export": {"use": "export.onnx"}}, "target": {"provider": provider}}
+    recipe = write_recipe(tmp_path, changes, write_tiny_model(tmp_path / "model"))
+    with pytest.raises(kind, match=words) as refused:
+        plan(recipe, artifacts=tmp_path / "artifacts", store=tmp_path / "store")
+    assert refused.value.where == f"key target.provider, in {recipe}"
+    assert "CPUExecutionProvider" in str(refused.value.accepted)
 
 
 @pytest.mark.parametrize(

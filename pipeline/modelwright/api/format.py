@@ -75,6 +75,13 @@ class Format(Component):
         """Whether its models run on this machine for such a target; a recipe cannot say that they do not."""
         return True
 
+    def check_target(self, target: Target) -> None:
+        """Raise RecipeError or MissingError for a target that its runtime cannot run for here.
+
+        Called while a run is planned; the reason's `where` is `target.FIELD`.
+        """
+        return
+
     @abstractmethod
     def runner(self, model: Model, target: Target) -> Runner:
         """Load the model in its runtime. Raises MissingError when the device is not there."""

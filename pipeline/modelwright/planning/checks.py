@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from modelwright.api.dataset import Split
 from modelwright.api.model import Model, ModelSpec
 from modelwright.api.stage import ORIGINAL, Stage
-from modelwright.errors import RecipeError
+from modelwright.errors import MissingError, RecipeError
 from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry
 
@@ -25,6 +25,7 @@ def check_joins(
     left: dict[str, str] = {}  # the step that took a model out of a format
     notes = []
     registry.formats.require(spec.format, recipe.origin.of("model.path"))
+    _check_format_target(registry, recipe, spec.format)
     for name, stage in recipe.stages.items():
         where = recipe.origin.of(f"stages.{name}.use")
         if stage.takes != spec.format:
@@ -37,6 +38,7 @@ def check_joins(
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
+        _check_format_target(registry, recipe, stage.gives)
         if spec.task not in stage.tasks:
             raise RecipeError(
                 f"The step '{name}' ({stage.name}) takes models of task {_list(stage.tasks)}; this one's is "
@@ -71,6 +73,17 @@ def check_joins(
             )
         notes.append("Nothing runs here: only files are measured, and the other gates stay closed.")
     return notes
+
+
+def _check_format_target(registry: Registry, recipe: Recipe, name: str) -> None:
+    """Models of a format can run for the target; what is not installed is refused elsewhere."""
+    if not recipe.text.target.runs or registry.formats[name].missing():
+        return
+    try:
+        registry.formats[name]().check_target(recipe.text.target)
+    except (RecipeError, MissingError) as error:
+        error.where = recipe.origin.of(error.where or "target")
+        raise
 
 
 @contextmanager

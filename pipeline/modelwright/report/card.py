@@ -95,13 +95,22 @@ def _loading(report: Report, model: ModelSummary) -> str:
     folder = f"artifacts/{report.name}/{1 if report.version is None else report.version}"
     call = _CALLS[model.spec.task]
     ours = f"from modelwright import Artifact\n\nrunner = Artifact.open({folder!r}).runner()\n{call}"
-    parts = ["## Use", fenced(ours, "python")]
+    parts = ["## Use", *_elsewhere(report), fenced(ours, "python")]
     provider = report.environment.target.get("provider", "CPUExecutionProvider")
     snippet = plain_snippet(model.spec, str(provider))
     if snippet is not None:
         runtime = _RUNTIMES[model.spec.format]
         parts += [f"Or with {runtime} alone, in the artifact's folder:", fenced(snippet, "python")]
     return "\n\n".join(parts)
+
+
+def _elsewhere(report: Report) -> list[str]:
+    """A word before the code that runs it, of a model that was built for other machines."""
+    if report.environment.target.get("runs", True):
+        return []
+    return [
+        "Nothing has run this model yet: it was built for a machine other than the one that made it. There:"
+    ]
 
 
 def _figures(report: Report) -> str:

@@ -95,7 +95,9 @@ class CompileTensorRT(
     workspace: str | None = Field(
         None, description="Most memory of the GPU that kernels may use beside weights, such as 4GiB."
     )
-    decomposable: bool = Field(False, description="Compute attention in parts where no fused kernel is.")
+    decomposable: bool = Field(
+        False, description="Compute attention in parts where no fused kernel is; none then counts as fused."
+    )
     refit: bool = Field(False, description="Weights of the engine can be exchanged.")
     strip_weights: bool = Field(
         False, description="Leave weights out of the engine; they come from the graph when it is loaded."

@@ -43,6 +43,12 @@ class GenAI(Format, name="genai", requires=("onnxruntime-genai>=0.18,<0.19",)):
         """Operators of the graph as stored, by type."""
         return Onnx().graph_operators(model)
 
+    def check_target(self, target: Target) -> None:
+        """GenAI has the provider."""
+        from modelwright_plugins.format.genai_runner import require_provider
+
+        require_provider(target)
+
     def runner(self, model: Model, target: Target) -> Runner:
         """ONNX Runtime GenAI on the target's execution provider; needs no torch."""
         from modelwright_plugins.format.genai_runner import GenAIRunner

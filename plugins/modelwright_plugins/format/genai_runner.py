@@ -71,10 +71,10 @@ class GenAIRunner(CausalRunner):
         }
 
 
-def _open(model: Model, target: Target, reserved: int) -> onnxruntime_genai.Model:
+def require_provider(target: Target) -> None:
+    """Raise MissingError where the GenAI here lacks the target's provider."""
     import onnxruntime_genai as og
 
-    og.disable_telemetry_events()
     if target.provider not in PROVIDERS or (target.device == "cuda" and not og.is_cuda_available()):
         available = ["CPUExecutionProvider", *(["CUDAExecutionProvider"] if og.is_cuda_available() else [])]
         raise MissingError(
@@ -82,6 +82,13 @@ def _open(model: Model, target: Target, reserved: int) -> onnxruntime_genai.Mode
             where="target.provider",
             accepted=", ".join(available),
         )
+
+
+def _open(model: Model, target: Target, reserved: int) -> onnxruntime_genai.Model:
+    import onnxruntime_genai as og
+
+    og.disable_telemetry_events()
+    require_provider(target)
     config = og.Config(str(model.path))
     config.clear_providers()
     if provider := PROVIDERS[target.provider]:

@@ -81,6 +81,12 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
 
         return (GpuRuntime(f"ONNX Runtime {ort.__version__}", cuda_problem()),)
 
+    def check_target(self, target: Target) -> None:
+        """ONNX Runtime has the provider."""
+        from modelwright_plugins.format.onnx_session import require_provider
+
+        require_provider(target)
+
     def runner(self, model: Model, target: Target) -> Runner:
         """An ONNX Runtime session on the target's execution provider; needs no torch."""
         if model.spec.task == "generate":

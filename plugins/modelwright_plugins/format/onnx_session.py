@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelwright.api.model import Model, ModelSpec
 from modelwright.api.target import Target
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import MissingError, RecipeError, did_you_mean
 from modelwright.planning.devices import parse_size
 from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.format.onnx_assignment import RECORD_ASSIGNMENT, require_assigned
@@ -39,13 +39,7 @@ def open_session(
             where=str(model.path / GRAPH_FILE),
             hint="modelwright verify says whether an artifact is as it was published",
         )
-    available = ort.get_available_providers()
-    if target.provider not in available:
-        raise MissingError(
-            f"ONNX Runtime {ort.__version__} has no {target.provider}.",
-            where="target.provider",
-            accepted=", ".join(available),
-        )
+    require_provider(target)
     options = ort.SessionOptions()
     options.intra_op_num_threads = target.thread_count
     options.inter_op_num_threads = 1
@@ -68,6 +62,27 @@ def open_session(
             where=str(model.path / GRAPH_FILE),
             hint="modelwright verify says whether an artifact is as it was published",
         ) from error
+
+
+def require_provider(target: Target) -> None:
+    """Raise MissingError where ONNX Runtime lacks the target's provider here, RecipeError where all do."""
+    import onnxruntime as ort
+
+    available, known = ort.get_available_providers(), ort.get_all_providers()
+    if target.provider not in known:
+        raise RecipeError(
+            f"ONNX Runtime knows no {target.provider}.",
+            where="target.provider",
+            accepted=", ".join(available),
+            hint=did_you_mean(target.provider, known),
+        )
+    if target.provider not in available:
+        raise MissingError(
+            f"ONNX Runtime {ort.__version__} has no {target.provider}.",
+            where="target.provider",
+            accepted=", ".join(available),
+            hint="install a build of ONNX Runtime that has it; modelwright[gpu] has CUDAExecutionProvider",
+        )
 
 
 def session_on(

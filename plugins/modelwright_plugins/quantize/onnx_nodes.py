@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from modelwright.errors import StageError, did_you_mean
+from modelwright.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,13 +40,13 @@ def prepared(model: ir.Model, folder: Path) -> Path:
 
 
 def matching(model: ir.Model, patterns: Sequence[str], where: str) -> list[str]:
-    """Names of the nodes that match any pattern. Raises StageError for a pattern that matches none."""
+    """Names of the nodes that match any pattern. Raises RecipeError for a pattern that matches none."""
     names = [str(node.name) for node in model.graph]
     found: set[str] = set()
     for pattern in patterns:
         hits = fnmatch.filter(names, pattern)
         if not hits:
-            raise StageError(
+            raise RecipeError(
                 f"The pattern '{pattern}' matches no node of the graph.",
                 where=where,
                 accepted=f"patterns over names such as {', '.join(names[:3])}",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictInt
 
-from modelwright.errors import RecipeError
+from modelwright.errors import RecipeError, did_you_mean
 
 # Far beyond what a GPU takes, and within what TensorRT counts in.
 MOST = 1_000_000
@@ -79,4 +79,5 @@ def require_known(profile: Mapping[str, Any], known: Sequence[str], where: str) 
                 f"The graph has no dynamic dimension '{name}'.",
                 where=where,
                 accepted=", ".join(known) or "none: every input is of one shape",
+                hint=did_you_mean(name, known),
             )

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from modelwright.api.model import ModelSpec
 from modelwright.errors import RecipeError
-from modelwright_plugins.tensorrt.profile import prompts_and_tokens
+from modelwright_plugins.tensorrt.profile import prompts_and_tokens, require_known
 
 
 def check_profiles(profiles: Sequence[Mapping[str, Sequence[int]]], spec: ModelSpec) -> None:
     """Raise RecipeError for profiles that no input of the model fits, or that leave one out."""
     generates = spec.task == "generate"
     needed = ("batch", "length", "past") if generates else ("batch", "length")
+    known = (*needed, "total") if generates else needed
     for number, profile in enumerate(profiles):
+        require_known(profile, known, "parameter profiles")
         if lacking := [name for name in needed if name not in profile]:
             raise RecipeError(
                 f"The profile {number} says no sizes of {', '.join(lacking)}.",

@@ -7,7 +7,7 @@ import pytest
 
 from modelwright.api.dataset import Record
 from modelwright.api.model import Model
-from modelwright.errors import RecipeError, StageError
+from modelwright.errors import RecipeError
 from modelwright.testing.texts import sentences
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_dynamic import QuantizeOnnxDynamic
@@ -74,7 +74,7 @@ def test_only_embeddings(tiny_onnx: Model, tmp_path: Path) -> None:
 
 def test_a_pattern_that_matches_nothing_is_refused(tiny_onnx: Model, tmp_path: Path) -> None:
     stage = QuantizeOnnxDynamic(exclude=("node_embeding",))
-    with pytest.raises(StageError, match="The pattern 'node_embeding' matches no node") as caught:
+    with pytest.raises(RecipeError, match="The pattern 'node_embeding' matches no node") as caught:
         FolderContext(tmp_path / "typo").apply(stage, tiny_onnx)
     assert str(caught.value.hint).startswith("did you mean 'node_embedding")
 

@@ -193,7 +193,7 @@ def test_excluded_nodes_stay_in_float(tiny_onnx: Model, tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_refused(tiny_onnx: Model, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"The pattern '\*/pooler/\*' matches no node"):
+    with pytest.raises(RecipeError, match=r"The pattern '\*/pooler/\*' matches no node"):
         quantize(tiny_onnx, tmp_path / "typo", exclude=("*/pooler/*",))
 
 

@@ -226,7 +226,7 @@ def test_what_cannot_be_quantized_is_refused(causal: Model, tmp_path: Path) -> N
     assert caught.value.where == "stages.trial.block_size"
     with pytest.raises(StageError, match="No MatMul or Gemm with constant weights"):
         quantize(causal, tmp_path / "b", include=["residual"])
-    with pytest.raises(StageError, match="The pattern 'upp' matches no node") as caught:
+    with pytest.raises(RecipeError, match="The pattern 'upp' matches no node") as caught:
         quantize(causal, tmp_path / "c", exclude=["upp"])
     assert str(caught.value.hint).startswith("did you mean 'up'")
     short = FolderContext(tmp_path / "d", data={("docs", "validation"): [Record(text="short")]})

@@ -17,7 +17,9 @@ TEXTS = {"batch": (1, 2, 4), "length": (1, 16, LONGEST)}
 PROMPTS = {**TEXTS, "past": (0, 0, 0)}
 TOKENS = {"batch": (1, 2, 4), "length": (1, 1, 1), "past": (1, 16, LONGEST - 1)}
 REFUSED: dict[str, tuple[ModelSpec, list[dict[str, Any]], str]] = {
-    "misspelt": (ENCODER, [{"batch": (1, 1, 1), "lenght": (1, 1, 1)}], "profile 0 says no sizes of length"),
+    "misspelt": (ENCODER, [{"batch": (1, 1, 1), "lenght": (1, 1, 1)}], "no dynamic dimension 'lenght'"),
+    "unknown": (ENCODER, [TEXTS, {**TEXTS, "past": (0, 0, 0)}], "no dynamic dimension 'past'"),
+    "left out": (ENCODER, [{"batch": (1, 1, 1)}], "profile 0 says no sizes of length"),
     "empty": (ENCODER, [TEXTS, {**TEXTS, "batch": (0, 1, 2)}], "profile 1 begins with no text or no token"),
     "long": (ENCODER, [{**TEXTS, "length": (1, 16, LONGEST + 1)}], "beyond the 64 tokens"),
     "twice": (ENCODER, [TEXTS, TEXTS], "profile 1 is there twice"),

@@ -13,6 +13,8 @@ from modelwright.cli.options import add_artifacts, not_negative
 from modelwright.cli.output import say
 from modelwright.errors import MissingError, RecipeError
 
+INTACT, DAMAGED = 0, 1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which artifacts, and how deeply."""
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify; 1 when anything is wrong. Raises MissingError when there is nothing to verify."""
+    """Verify; 1 when anything is wrong, 4 when --run could not run all. Raises MissingError without any."""
     from modelwright.artifact.shelf import Shelf
     from modelwright.store.workspace import Workspace
 
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
             hint="name an artifact's folder, or the folder that holds artifacts: --artifacts DIR",
         )
     folders = [_existing(shelf.locate(name)) for name in names]  # a wrong name is told before any hashing
-    intact = [_verify(folder, args.tolerance if args.run else None) for folder in folders]
-    return 0 if all(intact) else 1
+    codes = [_verify(folder, args.tolerance if args.run else None) for folder in folders]
+    return DAMAGED if DAMAGED in codes else max(codes)
 
 
 def _existing(folder: Path) -> Path:
@@ -51,8 +53,8 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _verify(folder: Path, tolerance: float | None) -> bool:
-    """Say what is wrong with one artifact, if anything; None for `tolerance` runs nothing."""
+def _verify(folder: Path, tolerance: float | None) -> int:
+    """Say what is wrong with one artifact, if anything; its exit code. None for `tolerance` runs nothing."""
     from modelwright.artifact.artifact import SAMPLES_FILE, Artifact
     from modelwright.validation.samples import Samples
 
@@ -60,21 +62,27 @@ def _verify(folder: Path, tolerance: float | None) -> bool:
         artifact = Artifact.open(folder)
     except RecipeError as error:
         say(f"{folder}: {error.what} ({error.where})")
-        return False
+        return DAMAGED
     problems = artifact.verify()
     for problem in problems:
         say(f"{artifact.path}: {problem.file} {problem.what}")
     if problems:
-        return False
+        return DAMAGED
     say(f"{artifact.path}: {len(artifact.manifest.files)} files intact")
     if tolerance is None:
-        return True
+        return INTACT
     if not artifact.validated:
-        say(f"{artifact.path}: no outputs were recorded: the model was built, not run")
-        return False
+        say(f"{artifact.path}: no outputs were recorded to compare with: the model was built, not run")
+        return MissingError.exit_code
     samples = Samples.model_validate_json((artifact.path / SAMPLES_FILE).read_bytes())
-    deviation = samples.deviation(artifact.runner())
+    try:
+        runner = artifact.runner()
+    except MissingError as error:
+        next_step = f"; {error.hint}" if error.hint else ""
+        say(f"{artifact.path}: not run: {error.what} ({error.where}){next_step}")
+        return MissingError.exit_code
+    deviation = samples.deviation(runner)
     equal = deviation <= tolerance  # false for NaN
     verdict = "equal" if equal else "differ from"
     say(f"{artifact.path}: outputs {verdict} the recorded ones (largest difference {deviation:.2g})")
-    return equal
+    return INTACT if equal else DAMAGED
