@@ -18,6 +18,7 @@ from modelwright.api.model import Model
 from modelwright.api.target import Target
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph, present_of
+from modelwright_plugins.format.onnx_fixed_steps import FixedSteps
 from modelwright_plugins.format.onnx_session import open_session
 from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
 from modelwright_plugins.tensorrt.library import TITLES
@@ -67,6 +68,9 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 steps = {"PyTorch sdpa": step_call(network, ids)}
                 prompts |= {name: calls[0] for name, calls in bound.items()}
                 steps |= {name: calls[1] for name, calls in bound.items()}
+                for name, graph in graphs.items():
+                    if isinstance(graph, _Graph):
+                        steps[f"{name}, CUDA graph"] = graph.recorded(batch, length)
                 yield {
                     "shape": shape,
                     "batch": batch,
@@ -86,6 +90,8 @@ class _Graph:
     def __init__(self, model: Model) -> None:
         assert model.spec.generation is not None
         self._session = open_session(model, TARGET)
+        self._recording = open_session(model, TARGET, graph_capture=True)
+        self._recordings = 0
         self._graph = CausalGraph.read(self._session, model.spec.generation, model.path)
         self._vocabulary = model.spec.generation.vocabulary
 
@@ -120,6 +126,15 @@ class _Graph:
             return run
 
         return call(0, rows), call(length, rows[:, :1])
+
+    def recorded(self, batch: int, length: int) -> Call:
+        """One token behind a prompt, its kernels replayed as a CUDA graph; its logits go to the host."""
+        self._recordings += 1
+        steps = FixedSteps(
+            self._recording, self._graph, self._vocabulary, batch, length + 1, "cuda", str(self._recordings)
+        )
+        column, mask = np.zeros((batch, 1), np.int64), np.ones((batch, length + 1), np.int64)
+        return lambda: steps(column, mask)
 
 
 class _Engine:

@@ -97,7 +97,12 @@ def test_a_model_in_4_bits_generates_what_it_does_on_the_cpu(reference_lm: Model
     assert isinstance(exact, GenerationRunner)
     # Keys and values stay on the GPU, in one buffer that attention appends to.
     assert runner.describe()["cache"] == "shared"
+    recorded = Onnx().runner(fused, changed(graph_capture=True))
+    assert isinstance(recorded, GenerationRunner)
     inputs = exact.sample(2, 48, seed=1)
-    np.testing.assert_allclose(runner.logits(inputs), exact.logits(inputs), rtol=0.05, atol=0.3)
     texts = ["Return a list of", "The name of the file"]
-    assert runner.generate(texts, 12) == exact.generate(texts, 12)
+    for each in (runner, recorded):
+        np.testing.assert_allclose(each.logits(inputs), exact.logits(inputs), rtol=0.05, atol=0.3)
+        for _ in range(3):
+            assert each.generate(texts, 12) == exact.generate(texts, 12)
+    assert "2x1 of 64" in recorded.describe()["CUDA graphs"]

@@ -29,7 +29,8 @@ class Target(BaseModel):
     theirs. Graphs and engines have types of their own. `memory_limit` is the most memory of a GPU that
     PyTorch and ONNX Runtime may each take, and TensorRT where it streams weights; `provider_options` go to
     ONNX Runtime's CUDA provider as they are, such as use_tf32. With `graph_capture` it records the kernels of
-    shapes that come back as a CUDA graph and launches them at once, which helps small batches.
+    shapes that come back as a CUDA graph and launches them at once, which helps small batches; of a model
+    that generates these are steps of one token.
     `compute_capabilities` are those of GPUs that engines are built for where none is here, such as 8.9.
     Where `runs` is false, what is made for the target cannot run here: nothing is measured but files.
     """

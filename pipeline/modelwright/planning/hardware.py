@@ -6,10 +6,9 @@ import functools
 import platform
 
 from modelwright.api.cpu import cpu_instructions, cpu_name
-from modelwright.api.model import Task
 from modelwright.api.target import Target, available_cpus
 from modelwright.digest import digest_json
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import MissingError
 from modelwright.planning.devices import parse_size
 from modelwright.planning.gpu import driver, gpus
 from modelwright.process.memory import total_memory
@@ -71,14 +70,4 @@ def check_target(target: Target, where: str) -> None:
             where=where,
             accepted="a machine with an NVIDIA GPU and its driver",
             hint=f"install 'modelwright[{extra}]' on such a machine; {otherwise}",
-        )
-
-
-def check_capture(target: Target, task: Task) -> None:
-    """Raise RecipeError where CUDA graphs are asked for and no shape comes back."""
-    if target.graph_capture and task == "generate":
-        raise RecipeError(
-            "CUDA graphs are for shapes that come back, and those of a model that generates grow.",
-            where="target.graph_capture",
-            accepted="false, or a model of the task embed or classify",
         )

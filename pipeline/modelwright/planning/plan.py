@@ -13,7 +13,7 @@ from modelwright.digest import digest_folder
 from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.checks import check_data, check_joins, check_metrics, parameters_placed
 from modelwright.planning.gate_places import check_gate_places
-from modelwright.planning.hardware import check_capture, check_target
+from modelwright.planning.hardware import check_target
 from modelwright.planning.key import step_key
 from modelwright.planning.source import find_model, find_source
 from modelwright.process.memory import total_memory
@@ -104,7 +104,6 @@ def make_plan(registry: Registry, recipe: Recipe, workspace: Workspace) -> Plan:
     check_target(target, recipe.origin.of("target.device"))
     path, spec, own_spec = find_source(registry, recipe)
     models = {ORIGINAL: Model(path, own_spec, "unread"), **_further_models(registry, recipe)}
-    check_capture(target, spec.task)
     notes = check_joins(registry, recipe, spec, models)
     check_data(registry, recipe)
     check_metrics(registry, recipe, spec)

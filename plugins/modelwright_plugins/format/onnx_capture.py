@@ -35,7 +35,7 @@ class CapturedRuns:
         self._inputs = inputs
         self._output = output
         self._seen: Counter[tuple[int, ...]] = Counter()
-        self._graphs: dict[tuple[int, ...], _Graph] = {}
+        self._graphs: dict[tuple[int, ...], FixedRun] = {}
 
     def __call__(self, inputs: Inputs) -> Floats:
         """The output, in float32."""
@@ -47,7 +47,7 @@ class CapturedRuns:
             if self._seen[shape] >= OCCURRENCES and len(self._graphs) < MOST_GRAPHS:
                 self._graphs[shape] = self._graph(inputs, found.shape)
             return found.astype(np.float32, copy=False)
-        return graph.run(inputs).astype(np.float32, copy=False)
+        return graph(inputs).astype(np.float32, copy=False)
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -56,52 +56,64 @@ class CapturedRuns:
 
     def _run(self, inputs: Inputs) -> np.ndarray:
         fed = {name: inputs[name] for name in self._inputs}
-        return np.asarray(self._session.run([self._output], fed, _options(NOT_CAPTURED))[0])
+        return np.asarray(self._session.run([self._output], fed, run_options())[0])
 
-    def _graph(self, inputs: Inputs, shape: tuple[int, ...]) -> _Graph:
+    def _graph(self, inputs: Inputs, shape: tuple[int, ...]) -> FixedRun:
         output = next(item for item in self._session.get_outputs() if item.name == self._output)
         dtype = np.float16 if output.type == "tensor(float16)" else np.float32
+        given = {name: inputs[name] for name in self._inputs}
         # 0 is the graph of runs that name none.
-        return _Graph(
-            self._session, self._inputs, self._output, inputs, (shape, dtype), len(self._graphs) + 1
-        )
+        number = str(len(self._graphs) + 1)
+        return FixedRun(self._session, given, self._output, shape, np.dtype(dtype), "cuda", number)
 
 
-class _Graph:
-    """One shape: its buffers on the GPU and its graph, recorded in the first run."""
+class FixedRun:
+    """Runs whose inputs and output keep their shapes and places, so that their kernels can be recorded.
+
+    >>> run = FixedRun(session, inputs, "logits", (1, 1, 49152), np.dtype("float16"), "cuda", "1")
+    >>> run(inputs).shape
+    (1, 1, 49152)
+
+    The first call records the graph of that number, later ones replay it; NOT_CAPTURED runs kernel by kernel.
+    What the session takes and gives beside these is bound to `binding` by whoever makes it.
+    """
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
-        names: list[str],
-        output: str,
         inputs: Inputs,
-        result: tuple[tuple[int, ...], type],
-        number: int,
+        output: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        device: str,
+        graph: str,
     ) -> None:
         import onnxruntime as ort
 
         self._session = session
-        self._options = _options(str(number))
-        self._binding = session.io_binding()
-        self._inputs = {name: ort.OrtValue.ortvalue_from_numpy(inputs[name], "cuda", 0) for name in names}
-        self._output = ort.OrtValue.ortvalue_from_shape_and_type(*result, "cuda", 0)
+        self._options = run_options(graph)
+        self.binding = session.io_binding()
+        self._inputs = {
+            name: ort.OrtValue.ortvalue_from_numpy(np.array(array), device, 0)
+            for name, array in inputs.items()
+        }
+        self._output = ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype.type, device, 0)
         for name, value in self._inputs.items():
-            self._binding.bind_ortvalue_input(name, value)
-        self._binding.bind_ortvalue_output(output, self._output)
-        session.run_with_iobinding(self._binding, self._options)
+            self.binding.bind_ortvalue_input(name, value)
+        self.binding.bind_ortvalue_output(output, self._output)
 
-    def run(self, inputs: Inputs) -> np.ndarray:
-        """Replay on other values."""
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        """The output for other values, which the next call writes over where it lies on the CPU."""
         for name, value in self._inputs.items():
-            value.update_inplace(inputs[name])
-        self._session.run_with_iobinding(self._binding, self._options)
+            value.update_inplace(np.ascontiguousarray(inputs[name]))
+        self._session.run_with_iobinding(self.binding, self._options)
         return np.asarray(self._output.numpy())
 
 
-def _options(graph_id: str) -> onnxruntime.RunOptions:
+def run_options(graph: str = NOT_CAPTURED) -> onnxruntime.RunOptions:
+    """Options of a run that is recorded, or replayed, as the graph of that number."""
     import onnxruntime as ort
 
     options = ort.RunOptions()
-    options.add_run_config_entry(GRAPH_ID, graph_id)
+    options.add_run_config_entry(GRAPH_ID, graph)
     return options

@@ -35,7 +35,7 @@ class CacheBuffers:
         self._batch = batch
         self._capacity = capacity
         self._device = device
-        self._bound = False
+        self._bound: onnxruntime.IOBinding | None = None
         self._sets = [
             {cache.past: _allocate(cache, batch, capacity, device) for cache in graph.caches}
             for _ in range(1 if kind == "shared" else 2)
@@ -53,9 +53,9 @@ class CacheBuffers:
     def bind(self, binding: onnxruntime.IOBinding, past: int, length: int) -> None:
         """Bind them for a run that adds `length` tokens to `past` ones."""
         if len(self._sets) == 1:
-            if not self._bound:
+            if self._bound is not binding:
                 self._bind(binding, self._sets[0], self._sets[0], self._capacity, self._capacity)
-            self._bound = True
+            self._bound = binding
             return
         self._bind(binding, self._sets[0], self._sets[1], past, past + length)
         self._sets.reverse()

@@ -107,6 +107,14 @@ class CausalGraph:
         return {cache.past: np.zeros(cache.shape(batch, 0), cache.dtype) for cache in self.caches}
 
 
+def bind_logits_to_keep(binding: onnxruntime.IOBinding, count: int) -> None:
+    """Have a graph that limits its logits give those of so many last positions."""
+    import onnxruntime as ort
+
+    last = ort.OrtValue.ortvalue_from_numpy(np.array([count], np.int64))
+    binding.bind_ortvalue_input(LOGITS_TO_KEEP, last)
+
+
 def present_of(past: str) -> str:
     """The output that an input of the cache comes back as."""
     return past.replace("past_key_values.", "present.")

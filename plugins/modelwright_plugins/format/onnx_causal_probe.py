@@ -10,6 +10,7 @@ import numpy as np
 from modelwright.api.model import GenerationSpec
 from modelwright.api.runner import Decoder, Floats, Inputs, Tokens
 from modelwright.errors import RecipeError
+from modelwright_plugins.format.onnx_capture import run_options
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph
 from modelwright_plugins.format.onnx_decoder import Padding
 
@@ -29,7 +30,7 @@ def full_logits(session: onnxruntime.InferenceSession, graph: CausalGraph, input
         **graph.token_inputs(inputs["input_ids"], inputs["attention_mask"]),
         **graph.empty_caches(len(inputs["input_ids"])),
     }
-    return np.asarray(session.run([LOGITS], fed)[0])
+    return np.asarray(session.run([LOGITS], fed, run_options())[0])
 
 
 def gives_all_positions(
@@ -50,15 +51,16 @@ def gives_all_positions(
     return bool(length > 1)
 
 
-def can_share(
+def decodes_equally(
     session: onnxruntime.InferenceSession,
     graph: CausalGraph,
     generation: GenerationSpec,
     start: Callable[[Inputs, int], Decoder],
 ) -> bool:
-    """Whether attention reads and appends in one buffer longer than the text.
+    """Whether what `start` begins gives, token by token, what one run over the whole text gives.
 
-    `start` begins a batch with such a buffer. Graphs without fused attention refuse its shape.
+    A graph without fused attention refuses a buffer that is longer than the text, and one that counts tokens
+    by its mask's length does not bear a longer mask.
     """
     tokens = _tokens(generation, LONG)
     expected = full_logits(session, graph, _unpadded(tokens))[:, -1]

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.runner import Decoder, Floats, Inputs
 from modelwright.api.target import Target
-from modelwright.planning.hardware import check_capture
+from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_causal_cache import DEVICES, CacheBuffers, CacheKind
 from modelwright_plugins.format.onnx_causal_graph import CausalGraph
 from modelwright_plugins.format.onnx_causal_probe import (
     ROOM,
-    can_share,
+    decodes_equally,
     find_padding,
     full_logits,
     gives_all_positions,
 )
 from modelwright_plugins.format.onnx_decoder import OnnxDecoder, Padding, SeparateRows
+from modelwright_plugins.format.onnx_fixed_steps import StepPool
 from modelwright_plugins.format.onnx_session import describe_session, open_session
 from modelwright_plugins.text.causal_runner import CausalRunner
 from modelwright_plugins.text.padding_side import is_padded, pad_left_again, pad_right, split_rows
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+GROWS = "The graph's shapes grow with the text; those of compile.onnxruntime with variant=fused need not."
 
 
 class OnnxCausalRunner(CausalRunner):
@@ -31,20 +38,25 @@ class OnnxCausalRunner(CausalRunner):
     >>> OnnxCausalRunner(model, Target(threads=2)).generate(["def add(a, b):"], max_new_tokens=32)
 
     Small runs decide, once: whether keys and values stay in one buffer that attention appends to (`shared`)
-    or go to and fro between two (`ping-pong`), which `cache` forces; and, at the first batch with padding,
-    on which side the graph takes it. A graph whose GroupQueryAttention counts positions by the mask's sum
-    wants it on the right; one that bears neither runs the rows one by one.
+    or go to and fro between two (`ping-pong`), which `cache` forces; where the target asks for CUDA
+    graphs, whether shapes can stay as they are while the text grows; and, at the first batch with padding, on
+    which side the graph takes it. A graph whose GroupQueryAttention counts positions by the mask's sum wants
+    it on the right; one that bears neither runs the rows one by one.
     """
 
     def __init__(self, model: Model, target: Target, cache: CacheKind | None = None) -> None:
         super().__init__(model)
         self._target = target
-        check_capture(target, model.spec.task)
-        self._session = open_session(model, target)
+        self._device = DEVICES.get(target.provider, "cpu")
+        self._unrecorded: str | None = None
+        self._session = self._open(model)
         self._graph = CausalGraph.read(self._session, self.generation, model.path)
         self.cache_item_bytes = self._graph.caches[0].dtype.itemsize
         self._all_positions = gives_all_positions(self._session, self._graph, self.generation)
+        self.steps: StepPool | None = None
         self.cache: CacheKind = cache or self._find_cache()
+        if target.graph_capture and self._unrecorded is None:
+            self._find_steps()
 
     def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, without keeping a cache.
@@ -75,6 +87,7 @@ class OnnxCausalRunner(CausalRunner):
             **describe_session(self.spec, self._target),
             "cache": self.cache,
             "unequal rows": padded[self.padding],
+            **self._described_steps(),
         }
 
     @cached_property
@@ -86,6 +99,36 @@ class OnnxCausalRunner(CausalRunner):
         sides: tuple[Padding, ...] = ("left", "right") if self._all_positions else ("left",)
         return find_padding(self._session, self._graph, self.generation, self._start, sides)
 
+    def _open(self, model: Model) -> onnxruntime.InferenceSession:
+        """With its kernels recorded, where the target asks for it and the graph allows it."""
+        if self._target.graph_capture:
+            try:
+                return open_session(model, self._target, graph_capture=True)
+            except RecipeError as error:
+                if error.where != "target.graph_capture":
+                    raise
+                self._unrecorded = error.what
+        return open_session(model, self._target)
+
+    def _find_steps(self) -> None:
+        """Take steps of fixed shapes where the graph bears a mask that is longer than the text."""
+        vocabulary, longest = self.generation.vocabulary, self.spec.max_length
+        self.steps = StepPool(self._session, self._graph, vocabulary, longest, self._device)
+
+        def start(inputs: Inputs, new_tokens: int) -> Decoder:
+            return self._start(inputs, new_tokens, "left", quiet=True)
+
+        if self.cache != "shared" or not decodes_equally(self._session, self._graph, self.generation, start):
+            self.steps = None
+            self._unrecorded = GROWS
+
+    def _described_steps(self) -> dict[str, str]:
+        if self._unrecorded is not None:
+            return {"note": f"Tokens do not run as CUDA graphs. {self._unrecorded}"}
+        if self.steps is None:
+            return {}
+        return {"CUDA graphs": ", ".join(f"{batch}x1 of {room}" for batch, room in self.steps.shapes)}
+
     def _find_cache(self) -> CacheKind:
         if self.spec.max_length < ROOM:
             return "ping-pong"
@@ -93,7 +136,7 @@ class OnnxCausalRunner(CausalRunner):
         def start(inputs: Inputs, new_tokens: int) -> Decoder:
             return self._start(inputs, new_tokens, "left", "shared", quiet=True)
 
-        shared = can_share(self._session, self._graph, self.generation, start)
+        shared = decodes_equally(self._session, self._graph, self.generation, start)
         return "shared" if shared else "ping-pong"
 
     def _start(
@@ -106,17 +149,20 @@ class OnnxCausalRunner(CausalRunner):
         quiet: bool = False,
     ) -> OnnxDecoder:
         batch, length = inputs["input_ids"].shape
-        device = DEVICES.get(self._target.provider, "cpu")
         kind = cache or self.cache
+        steps = self.steps.take(batch, length + new_tokens, new_tokens) if self.steps else None
         return OnnxDecoder(
             self._session,
             self._graph,
             inputs,
-            CacheBuffers(kind, self._graph, batch, length + new_tokens, device),
+            steps.buffers
+            if steps
+            else CacheBuffers(kind, self._graph, batch, length + new_tokens, self._device),
             vocabulary=self.generation.vocabulary,
             padding=padding,
             all_positions=self._all_positions,
             quiet=quiet,
+            steps=steps,
         )
 
     def _full_logits(self, inputs: Inputs) -> Floats:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from modelwright.api.runner import Decoder, Floats, Inputs, Tokens
+from modelwright_plugins.format.onnx_capture import run_options
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
-from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph
+from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph, bind_logits_to_keep
+from modelwright_plugins.format.onnx_fixed_steps import FixedSteps
 from modelwright_plugins.text.padding_side import last_columns, pad_right
 from modelwright_plugins.text.steps import append_tokens
 
@@ -24,7 +27,7 @@ class OnnxDecoder:
     `padding` is the side that the graph wants; prompts come padded on the left. `all_positions` says that
     the graph gives logits at every position, of which only the last of each row are kept; a graph that can
     is told to compute none before the first of those. `quiet` keeps ONNX Runtime from reporting a run that
-    fails.
+    fails. With `steps`, whose buffers are this batch's until it ends, they run what comes after the prompt.
     """
 
     def __init__(
@@ -38,14 +41,16 @@ class OnnxDecoder:
         padding: Padding = "left",
         all_positions: bool = True,
         quiet: bool = False,
+        steps: FixedSteps | None = None,
     ) -> None:
-        import onnxruntime as ort
-
+        self._steps = steps
+        if steps is not None:
+            weakref.finalize(self, steps.release)
         self._session = session
         self._graph = graph
         self._buffers = buffers
         self._binding = session.io_binding()
-        self._options = ort.RunOptions()
+        self._options = run_options()
         if quiet:
             self._options.log_severity_level = 4
         shifted = pad_right(inputs) if padding == "right" else inputs
@@ -56,7 +61,7 @@ class OnnxDecoder:
         given = length if all_positions else 1
         if graph.limits_logits:
             given = length - int(columns.min())
-            self._keep_logits(given)
+            bind_logits_to_keep(self._binding, given)
         # Bound for the prompt alone, so that logits at every position are not held while decoding.
         prompt = np.empty((batch, given, vocabulary), graph.logits_dtype) if given > 1 else self._next
         self._bind_logits(prompt)
@@ -64,13 +69,16 @@ class OnnxDecoder:
         places = columns - (length - given) if given > 1 else 0
         self.logits: Floats = prompt[np.arange(batch), places].astype(np.float32, copy=False)
         if graph.limits_logits:
-            self._keep_logits(1)
+            bind_logits_to_keep(self._binding, 1)
         self._bind_logits(self._next)
 
     def step(self, tokens: Tokens) -> Floats:
         """Append one token to each row."""
         past = self._mask.shape[1]
         column, self._mask = append_tokens(self._mask, tokens)
+        if self._steps is not None:
+            self.logits = self._steps(column, self._mask)
+            return self.logits
         self._run(column, past)
         self.logits = self._next[:, 0].astype(np.float32, copy=False)
         return self.logits
@@ -84,12 +92,6 @@ class OnnxDecoder:
         for name, array in self._graph.token_inputs(ids, self._mask).items():
             self._binding.bind_cpu_input(name, array)
         self._session.run_with_iobinding(self._binding, self._options)
-
-    def _keep_logits(self, count: int) -> None:
-        import onnxruntime as ort
-
-        last = ort.OrtValue.ortvalue_from_numpy(np.array([count], np.int64))
-        self._binding.bind_ortvalue_input(LOGITS_TO_KEEP, last)
 
     def _bind_logits(self, array: np.ndarray) -> None:
         pointer = array.ctypes.data

@@ -97,6 +97,31 @@ def test_traced_graphs_take_padding_on_the_left(
     assert_same_steps(reference, runner, runner.batch(ROWS), 40)
 
 
+def test_steps_of_fixed_shapes_give_the_same(reference: TorchCausalRunner, graph: Model) -> None:
+    runner = OnnxCausalRunner(graph, TARGET)
+    runner._find_steps()
+    assert runner.steps is not None
+    inputs = runner.batch(ROWS)
+    assert_same_steps(reference, runner, inputs, 40)
+    assert_same_steps(reference, runner, runner.sample(1, 20), 20)
+    assert runner.steps.shapes == [(1, 64), (4, 64)]
+    first, second = runner.start(inputs, 8), runner.start(inputs, 8)  # at once, so not in the same buffers
+    tokens = first.logits.argmax(1)
+    one = first.step(tokens).copy()
+    first.step(tokens)
+    np.testing.assert_allclose(second.step(tokens), one, atol=1e-4)
+    assert first.cache_bytes() > second.cache_bytes()  # type: ignore[operator]
+
+
+def test_a_graph_whose_shapes_grow_says_so(tiny_causal: Model, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs the export extra")
+    traced = FolderContext(tmp_path).apply(ExportOnnx(attention="gqa"), tiny_causal)
+    runner = OnnxCausalRunner(traced, TARGET)
+    runner._find_steps()
+    assert runner.steps is None
+    assert "those of compile.onnxruntime with variant=fused need not" in runner.describe()["note"]
+
+
 def test_padding_on_the_left_would_have_given_other_tokens(
     reference: TorchCausalRunner, graph: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
