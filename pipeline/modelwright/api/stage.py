@@ -52,7 +52,8 @@ class Stage(Component):
     check an order and never make one. `fidelity` says what parity means after the step: `exact` and
     `approximate` results are compared with the last retrained model (or the input), a `retrained` one is
     judged by its task metric. `measures` marks a stage that decides by measuring, so that its result is kept
-    per machine.
+    per machine. `target_fields` are those of the target that the result depends on; where it says none, a
+    change of any makes the step run again.
 
     Heavy imports go inside `run`. A field named `data` (or ending in `_data`) names a data set of the
     recipe; the engine makes it readable through `ctx.data`. A stage that reads further models, such as a
@@ -67,6 +68,7 @@ class Stage(Component):
     adds: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[bool] = False
+    target_fields: ClassVar[tuple[str, ...] | None] = None
     tasks: ClassVar[tuple[Task, ...]] = TASKS
 
     def __init_subclass__(
@@ -80,6 +82,7 @@ class Stage(Component):
         adds: tuple[str, ...] | None = None,
         drops: tuple[str, ...] | None = None,
         measures: bool | None = None,
+        target_fields: tuple[str, ...] | None = None,
         tasks: tuple[Task, ...] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -93,8 +96,11 @@ class Stage(Component):
             "adds": adds,
             "drops": drops,
             "measures": measures,
+            "target_fields": target_fields,
             "tasks": tasks,
         }
+        if unknown := {*(target_fields or ())} - {*Target.model_fields}:
+            raise TypeError(f"target_fields of {cls.__name__} are none of a target: {', '.join(unknown)}")
         for key, value in given.items():
             if value is not None:
                 setattr(cls, key, value)

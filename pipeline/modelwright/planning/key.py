@@ -39,12 +39,17 @@ def step_key(
             "model": model_digest,
             "data": dict(data_digests),
             "models": dict(model_digests),
-            # Whether what comes out runs here changes nothing of what a step makes.
-            "target": target.model_dump(mode="json", exclude={"runs"}),
+            "target": target.model_dump(mode="json", include=_target_fields(stage)),
             "seed": seed,
             "hardware": fingerprint() if stage.depends_on_machine() else None,
         }
     )
+
+
+def _target_fields(stage: Stage) -> set[str]:
+    """Those that a step's result depends on; never whether it runs here."""
+    fields = Target.model_fields if stage.target_fields is None else stage.target_fields
+    return {*fields} - {"runs"}
 
 
 def core_versions() -> dict[str, str]:

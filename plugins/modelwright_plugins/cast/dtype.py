@@ -20,6 +20,7 @@ class CastDtype(
     takes="torch",
     gives="torch",
     fidelity="approximate",
+    target_fields=(),
     requires=("torch", "transformers"),
 ):
     """Store a checkpoint in another floating-point type.

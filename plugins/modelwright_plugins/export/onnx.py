@@ -25,6 +25,7 @@ class ExportOnnx(
     takes="torch",
     gives="onnx",
     fidelity="exact",
+    target_fields=("provider",),
     requires=("torch", "transformers", "onnx", "onnx-ir", "onnxscript"),
 ):
     """Export a checkpoint to ONNX with dynamic batch and length.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modelwright_plugins.blockwise.matrices import Matrix
 
 
-class UnstructuredPruning(SparsityTarget):
+class UnstructuredPruning(SparsityTarget, target_fields=("device", "threads")):
     """One target, and what a report shows of it."""
 
     def report(

@@ -28,6 +28,7 @@ class QuantizeBitsAndBytes(
     takes="torch",
     gives="bitsandbytes",
     fidelity="approximate",
+    target_fields=("device", "threads"),
     adds=("quantized",),
     requires=("torch", "transformers", "accelerate", "bitsandbytes"),
 ):

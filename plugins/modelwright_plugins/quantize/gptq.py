@@ -32,6 +32,7 @@ class QuantizeGPTQ(
     takes="torch",
     gives="compressed_tensors",
     fidelity="approximate",
+    target_fields=("device", "threads"),
     adds=("quantized",),
     requires=("torch", "transformers", "accelerate", "compressed-tensors"),
 ):

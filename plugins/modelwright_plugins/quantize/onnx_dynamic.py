@@ -16,6 +16,7 @@ class QuantizeOnnxDynamic(
     takes="onnx",
     gives="onnx",
     fidelity="approximate",
+    target_fields=("threads",),
     tasks=("embed", "classify"),
     refuses=("int8", "weight-only"),
     adds=("int8", "dynamic-int8"),

@@ -27,6 +27,7 @@ class QuantizeOnnxStatic(
     takes="onnx",
     gives="onnx",
     fidelity="approximate",
+    target_fields=("threads",),
     tasks=("embed", "classify"),
     refuses=("int8", "weight-only"),
     adds=("int8",),

@@ -33,6 +33,7 @@ class QuantizeOnnxWeightOnly(
     takes="onnx",
     gives="onnx",
     fidelity="approximate",
+    target_fields=("threads",),
     refuses=("int8", "weight-only"),
     adds=("weight-only", "onnxruntime-only"),
     requires=("onnx", "onnx-ir", "onnxruntime"),

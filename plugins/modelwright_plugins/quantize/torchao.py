@@ -24,6 +24,7 @@ class QuantizeTorchAO(
     takes="torch",
     gives="torchao",
     fidelity="approximate",
+    target_fields=("device", "threads"),
     adds=("int8", "quantized"),
     requires=("torch", "transformers", "accelerate", "torchao"),
 ):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modelwright_plugins.training.objective import Objective
 
 
-class TrainingStage(Stage):
+class TrainingStage(Stage, target_fields=("device", "threads")):
     """How long, how fast and in how many processes; a stage adds what it makes small in `objective`.
 
     Examples are those of the train split of `data`; the validation split is held out. The batch of a step is
