@@ -32,6 +32,8 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     card = (folder / "README.md").read_text("utf-8")
     assert "not measured" in card
     assert "Nothing has run this model yet" in card
+    assert "Its quality and speed were not measured" in card
+    assert "Quality was measured" not in card
     assert "built, not run" in bench.command("list").out
     assert [entry["validated"] for entry in json.loads(bench.command("list", "--json").out)] == [False]
     refused = bench.command("promote", "toy", "1", "--to", "production")
@@ -41,6 +43,8 @@ def test_a_recipe_may_publish_what_was_built_and_not_run(bench: Bench):
     assert (benched.code, "built for other machines" in benched.err) == (4, True)
     same = bench.command("compare", str(folder), str(folder))
     assert (same.code, "A was not measured by parity" in same.out) == (0, True)
+    same_recipe = bench.command("run", str(folder / "recipe.yaml"))
+    assert (same_recipe.code, bench.versions()) == (0, [1]), same_recipe.err
     again = bench.run(*ELSEWHERE, ALLOWED)
     assert (again.code, bench.versions()) == (0, [1])
     assert bench.run(ELSEWHERE[1]).code == 0

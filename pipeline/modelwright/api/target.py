@@ -17,6 +17,14 @@ def _capability(text: str) -> str:
     return text
 
 
+def _provider(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]+ExecutionProvider", text):
+        raise ValueError(
+            "an execution provider is named as in ONNX Runtime, CPUExecutionProvider or CUDAExecutionProvider"
+        )
+    return text
+
+
 class Target(BaseModel):
     """Device, threads, ONNX Runtime execution provider, and which TensorRT.
 
@@ -39,7 +47,7 @@ class Target(BaseModel):
 
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = Field(None, ge=1, le=1024)
-    provider: str = Field("CPUExecutionProvider", pattern=r"^[A-Za-z]+ExecutionProvider$")
+    provider: Annotated[str, AfterValidator(_provider)] = "CPUExecutionProvider"
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     memory_limit: str | None = None
     provider_options: dict[str, str] = {}

@@ -59,6 +59,7 @@ class Recipe(RecipeOutline):
             "data": {key: _written(item) for key, item in self.datasets.items()},
             "stages": {key: _written(item) for key, item in self.stages.items()},
             "validate": {
+                "allow_unmeasured": self.text.validate_.allow_unmeasured,
                 "metrics": {key: item.model_dump(mode="json") for key, item in self.metrics.items()},
                 "gates": {key: _gate_text(gate) for key, gate in self.gates.items()},
             },

@@ -55,10 +55,12 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
     message = str(first["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list")
     # Of several keys that do not fit together the message names those at fault.
     several = isinstance(first["input"], dict) and first["input"]
+    if not message[1:2].isupper():  # an ordinary word, and no name
+        message = f"{message[:1].lower()}{message[1:]}"
     refused = f"{path} is refused" if several else f"{path} cannot be {_plain(first['input'])}"
     quote = first["type"] == "string_type" and isinstance(first["input"], int | float)
     return RecipeError(
-        f"{refused}: {message[:1].lower()}{message[1:]}{more}.",
+        f"{refused}: {message}{more}.",
         where=origin.of(path),
         hint=f"quote it: '{first['input']}'" if quote else None,
     )

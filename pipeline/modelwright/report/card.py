@@ -106,11 +106,15 @@ def _loading(report: Report, model: ModelSummary) -> str:
 
 def _elsewhere(report: Report) -> list[str]:
     """A word before the code that runs it, of a model that was built for other machines."""
-    if report.environment.target.get("runs", True):
+    if _ran(report):
         return []
     return [
         "Nothing has run this model yet: it was built for a machine other than the one that made it. There:"
     ]
+
+
+def _ran(report: Report) -> bool:
+    return bool(report.environment.target.get("runs", True))
 
 
 def _figures(report: Report) -> str:
@@ -126,7 +130,7 @@ def _figures(report: Report) -> str:
         for value in report.values
     ]
     hardware = ", ".join(f"{plain(key)} {plain(item)}" for key, item in report.environment.hardware.items())
-    where = f"Measured on {hardware}. " if hardware else ""
+    where = f"{'Measured' if _ran(report) else 'Built'} on {hardware}. " if hardware else ""
     baseline = plain(report.baseline.title)
     explained = f"{where}The baseline is {baseline} as it came in; small figures are 95 % intervals."
     return "\n\n".join(
@@ -173,9 +177,12 @@ def _provenance(report: Report, model: ModelSummary) -> str:
 
 
 def _limitations(report: Report, model: ModelSummary) -> str:
-    lines = [
+    measured = [
         "Speed and memory hold for the machine named above; `modelwright bench` measures on yours.",
         "Quality was measured on the data named above and on nothing else.",
+    ]
+    lines = [
+        *(measured if _ran(report) else ["Its quality and speed were not measured: nothing has run it."]),
         _length_limit(model.spec),
         "The base model's license, biases and intended use apply to this model too.",
     ]
