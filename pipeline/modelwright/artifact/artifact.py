@@ -13,9 +13,10 @@ from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 from modelwright.artifact.manifest import SCHEMA_VERSION, Manifest, Problem
 from modelwright.digest import digest_entries, digest_file, list_folder
-from modelwright.errors import RecipeError
+from modelwright.errors import MissingError, RecipeError
 from modelwright.registry import Registry
 from modelwright.report.model import Report
+from modelwright.validation.samples import Samples
 
 MANIFEST_FILE = "manifest.json"
 SAMPLES_FILE = "samples.json"
@@ -78,12 +79,44 @@ class Artifact:
         return Report.model_validate_json((self.path / "report.json").read_bytes())
 
     def runner(self, target: Target | None = None) -> Runner:
-        """Load the model in its runtime, with the settings it was measured with unless a target is given."""
+        """Load the model in its runtime, with the settings it was measured with unless a target is given.
+
+        Raises MissingError for a format, a package or a device that is not here, RecipeError for a target
+        that this modelwright does not know, and where the model is damaged.
+        """
         registry = Registry.load()
         model = self.model
-        format_ = registry.formats.find(model.spec.format, str(self.path))
-        registry.formats.require(model.spec.format, str(self.path))
-        return format_().runner(model, target or Target.model_validate(self.manifest.target))
+        name = model.spec.format
+        if name not in registry.formats:
+            raise MissingError(
+                f"No plugin here has the format '{name}'.",
+                where=str(self.path),
+                accepted=", ".join(registry.formats),
+                hint="install the plugin that has it",
+            )
+        registry.formats.require(name, str(self.path))
+        return registry.formats[name]().runner(model, target or self.target)
+
+    @property
+    def target(self) -> Target:
+        """What the model was made for. Raises RecipeError where this modelwright does not know it."""
+        try:
+            return Target.model_validate(self.manifest.target)
+        except ValidationError as error:
+            raise RecipeError(
+                "The manifest names a target that this modelwright does not know.",
+                where=str(self.path / MANIFEST_FILE),
+                hint="upgrade modelwright, or restore the file",
+            ) from error
+
+    @property
+    def samples(self) -> Samples:
+        """What the model gave when it was released. Raises RecipeError where the file does not read."""
+        file = self.path / SAMPLES_FILE
+        try:
+            return Samples.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RecipeError("The recorded outputs do not read.", where=str(file)) from error
 
     def verify(self) -> list[Problem]:
         """Hash every file and compare with the manifest; what is changed, missing or was added."""

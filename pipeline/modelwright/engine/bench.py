@@ -111,14 +111,14 @@ def _require_runnable(artifact: Artifact, target: Target) -> None:
 
 
 def _target(artifact: Artifact, threads: int | None) -> Target:
-    wanted = artifact.manifest.target if threads is None else {**artifact.manifest.target, "threads": threads}
+    released = artifact.target
+    if threads is None:
+        return released
     try:
-        return Target.model_validate(wanted)
+        return Target.model_validate({**released.model_dump(), "threads": threads})
     except ValidationError as error:
-        first = error.errors()[0]
         raise RecipeError(
-            f"{'.'.join(map(str, first['loc']))} cannot be {first['input']!r}: {first['msg']}.",
-            where="--threads" if threads is not None else str(artifact.path),
+            f"threads cannot be {threads}: {error.errors()[0]['msg']}.", where="--threads"
         ) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from modelwright.cli.options import add_artifacts, not_negative
 from modelwright.cli.output import say
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import MissingError, ModelwrightError, RecipeError
 
 INTACT, DAMAGED = 0, 1
 
@@ -55,8 +55,7 @@ def _existing(folder: Path) -> Path:
 
 def _verify(folder: Path, tolerance: float | None) -> int:
     """Say what is wrong with one artifact, if anything; its exit code. None for `tolerance` runs nothing."""
-    from modelwright.artifact.artifact import SAMPLES_FILE, Artifact
-    from modelwright.validation.samples import Samples
+    from modelwright.artifact.artifact import Artifact
 
     try:
         artifact = Artifact.open(folder)
@@ -74,14 +73,14 @@ def _verify(folder: Path, tolerance: float | None) -> int:
     if not artifact.validated:
         say(f"{artifact.path}: no outputs were recorded to compare with: the model was built, not run")
         return MissingError.exit_code
-    samples = Samples.model_validate_json((artifact.path / SAMPLES_FILE).read_bytes())
     try:
-        runner = artifact.runner()
+        deviation = artifact.samples.deviation(artifact.runner())
     except MissingError as error:
-        next_step = f"; {error.hint}" if error.hint else ""
-        say(f"{artifact.path}: not run: {error.what} ({error.where}){next_step}")
+        say(f"{artifact.path}: not run: {error}")
         return MissingError.exit_code
-    deviation = samples.deviation(runner)
+    except ModelwrightError as error:
+        say(f"{artifact.path}: does not run: {error}")
+        return DAMAGED
     equal = deviation <= tolerance  # false for NaN
     verdict = "equal" if equal else "differ from"
     say(f"{artifact.path}: outputs {verdict} the recorded ones (largest difference {deviation:.2g})")
