@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,12 +16,16 @@ from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
 from modelwright.api.target import Target
+from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
-from modelwright_plugins.format.onnx_causal_graph import LOGITS, LOGITS_TO_KEEP, CausalGraph, present_of
+from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph, bind_logits_to_keep, present_of
 from modelwright_plugins.format.onnx_fixed_steps import FixedSteps
 from modelwright_plugins.format.onnx_session import open_session
 from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
 from modelwright_plugins.tensorrt.library import TITLES
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 TARGET = Target(device="cuda", provider="CUDAExecutionProvider")
 STAGES: dict[str, dict[str, Any]] = {
@@ -69,8 +73,8 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 prompts |= {name: calls[0] for name, calls in bound.items()}
                 steps |= {name: calls[1] for name, calls in bound.items()}
                 for name, graph in graphs.items():
-                    if isinstance(graph, _Graph):
-                        steps[f"{name}, CUDA graph"] = graph.recorded(batch, length)
+                    if isinstance(graph, _Graph) and (recorded := graph.recorded(batch, length)):
+                        steps[f"{name}, CUDA graph"] = recorded
                 yield {
                     "shape": shape,
                     "batch": batch,
@@ -90,7 +94,7 @@ class _Graph:
     def __init__(self, model: Model) -> None:
         assert model.spec.generation is not None
         self._session = open_session(model, TARGET)
-        self._recording = open_session(model, TARGET, graph_capture=True)
+        self._recording = _recording(model)
         self._recordings = 0
         self._graph = CausalGraph.read(self._session, model.spec.generation, model.path)
         self._vocabulary = model.spec.generation.vocabulary
@@ -105,12 +109,11 @@ class _Graph:
         logits = ort.OrtValue.ortvalue_from_shape_and_type(
             (batch, 1, self._vocabulary), self._graph.logits_dtype.type, "cuda", 0
         )
-        last = ort.OrtValue.ortvalue_from_numpy(np.array([1], np.int64))
         assert self._graph.limits_logits
 
         binding = self._session.io_binding()
         buffers.bind(binding, 0, length)
-        binding.bind_ortvalue_input(LOGITS_TO_KEEP, last)
+        bind_logits_to_keep(binding, 1)
         binding.bind_ortvalue_output(LOGITS, logits)
 
         def call(past: int, tokens: np.ndarray) -> Call:
@@ -127,14 +130,31 @@ class _Graph:
 
         return call(0, rows), call(length, rows[:, :1])
 
-    def recorded(self, batch: int, length: int) -> Call:
-        """One token behind a prompt, its kernels replayed as a CUDA graph; its logits go to the host."""
+    def recorded(self, batch: int, length: int) -> Call | None:
+        """One token behind a prompt, its kernels replayed as a CUDA graph; None where they cannot be."""
+        if self._recording is None:
+            return None
         self._recordings += 1
         steps = FixedSteps(
-            self._recording, self._graph, self._vocabulary, batch, length + 1, "cuda", str(self._recordings)
+            self._recording,
+            self._graph,
+            vocabulary=self._vocabulary,
+            batch=batch,
+            capacity=length + 1,
+            device="cuda",
+            number=str(self._recordings),
         )
-        column, mask = np.zeros((batch, 1), np.int64), np.ones((batch, length + 1), np.int64)
-        return lambda: steps(column, mask)
+        steps(np.zeros((batch, 1), np.int64), np.ones((batch, length + 1), np.int64))
+        return steps.replay
+
+
+def _recording(model: Model) -> onnxruntime.InferenceSession | None:
+    """A session that records kernels; None where the graph does not allow it."""
+    try:
+        return open_session(model, TARGET, graph_capture=True)
+    except RecipeError as error:
+        print(error)
+        return None
 
 
 class _Engine:

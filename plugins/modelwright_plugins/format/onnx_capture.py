@@ -12,6 +12,7 @@ from modelwright.api.runner import Floats, Inputs
 if TYPE_CHECKING:
     import onnxruntime
 
+# The option of a run that names its graph. Graphs are counted from 1: 0 is that of runs that name none.
 GRAPH_ID = "gpu_graph_id"
 NOT_CAPTURED = "-1"
 # Each graph keeps buffers of its own; a shape that does not come back is not worth one.
@@ -62,17 +63,23 @@ class CapturedRuns:
         output = next(item for item in self._session.get_outputs() if item.name == self._output)
         dtype = np.float16 if output.type == "tensor(float16)" else np.float32
         given = {name: inputs[name] for name in self._inputs}
-        # 0 is the graph of runs that name none.
-        number = str(len(self._graphs) + 1)
-        return FixedRun(self._session, given, self._output, shape, np.dtype(dtype), "cuda", number)
+        return FixedRun(
+            self._session,
+            given,
+            self._output,
+            shape=shape,
+            dtype=np.dtype(dtype),
+            device="cuda",
+            graph=str(len(self._graphs) + 1),
+        )
 
 
 class FixedRun:
     """Runs whose inputs and output keep their shapes and places, so that their kernels can be recorded.
 
-    >>> run = FixedRun(session, inputs, "logits", (1, 1, 49152), np.dtype("float16"), "cuda", "1")
+    >>> run = FixedRun(session, inputs, "logits", shape=(1, 128, 384), dtype=half, device="cuda", graph="1")
     >>> run(inputs).shape
-    (1, 1, 49152)
+    (1, 128, 384)
 
     The first call records the graph of that number, later ones replay it; NOT_CAPTURED runs kernel by kernel.
     What the session takes and gives beside these is bound to `binding` by whoever makes it.
@@ -83,6 +90,7 @@ class FixedRun:
         session: onnxruntime.InferenceSession,
         inputs: Inputs,
         output: str,
+        *,
         shape: tuple[int, ...],
         dtype: np.dtype,
         device: str,
@@ -93,6 +101,7 @@ class FixedRun:
         self._session = session
         self._options = run_options(graph)
         self.binding = session.io_binding()
+        # Copies: on the CPU a value lies in the array that it is made of.
         self._inputs = {
             name: ort.OrtValue.ortvalue_from_numpy(np.array(array), device, 0)
             for name, array in inputs.items()
@@ -106,12 +115,16 @@ class FixedRun:
         """The output for other values, which the next call writes over where it lies on the CPU."""
         for name, value in self._inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
-        self._session.run_with_iobinding(self.binding, self._options)
+        self.replay()
         return np.asarray(self._output.numpy())
+
+    def replay(self) -> None:
+        """The run with the inputs that it had last; nothing is copied."""
+        self._session.run_with_iobinding(self.binding, self._options)
 
 
 def run_options(graph: str = NOT_CAPTURED) -> onnxruntime.RunOptions:
-    """Options of a run that is recorded, or replayed, as the graph of that number."""
+    """Options of a run that is recorded, or replayed, as the graph of that number; by default neither."""
     import onnxruntime as ort
 
     options = ort.RunOptions()

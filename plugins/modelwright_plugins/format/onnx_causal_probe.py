@@ -13,6 +13,7 @@ from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_capture import run_options
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph
 from modelwright_plugins.format.onnx_decoder import Padding
+from modelwright_plugins.format.onnx_fixed_steps import LEAST_STEPS
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -51,16 +52,16 @@ def gives_all_positions(
     return bool(length > 1)
 
 
-def decodes_equally(
+def difference(
     session: onnxruntime.InferenceSession,
     graph: CausalGraph,
     generation: GenerationSpec,
     start: Callable[[Inputs, int], Decoder],
-) -> bool:
-    """Whether what `start` begins gives, token by token, what one run over the whole text gives.
+) -> str | None:
+    """How what `start` begins, token by token, differs from one run over the whole text; None if it does not.
 
     A graph without fused attention refuses a buffer that is longer than the text, and one that counts tokens
-    by its mask's length does not bear a longer mask.
+    by its mask's length gives other logits with a longer mask.
     """
     tokens = _tokens(generation, LONG)
     expected = full_logits(session, graph, _unpadded(tokens))[:, -1]
@@ -69,9 +70,9 @@ def decodes_equally(
         decoder = start(_unpadded(tokens[:, : SHORT + 1]), LONG)
         for column in tokens[:, SHORT + 1 :].T:
             decoder.step(column)
-    except RuntimeError:  # what a run with bound inputs and outputs raises
-        return False
-    return _equal(decoder.logits, expected)
+    except RuntimeError as error:  # what a run with bound inputs and outputs raises
+        return f"it fails: {error}"
+    return None if _equal(decoder.logits, expected) else "it gives other logits"
 
 
 def find_padding(
@@ -91,7 +92,7 @@ def find_padding(
     continued = np.concatenate([short, following[None]], axis=1)
     expected = [full_logits(session, graph, _unpadded(row))[:, -1] for row in (short, continued)]
     for side in sides:
-        decoder = start({"input_ids": ids, "attention_mask": mask}, 1, side)
+        decoder = start({"input_ids": ids, "attention_mask": mask}, LEAST_STEPS, side)
         found = [np.array(decoder.logits[:1]), decoder.step(np.repeat(following, 2))[:1]]
         if all(map(_equal, found, expected)):
             return side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from modelwright_plugins.format.onnx_causal_cache import DEVICES, CacheBuffers, 
 from modelwright_plugins.format.onnx_causal_graph import CausalGraph
 from modelwright_plugins.format.onnx_causal_probe import (
     ROOM,
-    decodes_equally,
+    difference,
     find_padding,
     full_logits,
     gives_all_positions,
@@ -29,7 +30,7 @@ from modelwright_plugins.text.padding_side import is_padded, pad_left_again, pad
 if TYPE_CHECKING:
     import onnxruntime
 
-GROWS = "The graph's shapes grow with the text; those of compile.onnxruntime with variant=fused need not."
+FUSED = "compile.onnxruntime with variant=fused makes graphs that count tokens by the mask's sum."
 
 
 class OnnxCausalRunner(CausalRunner):
@@ -38,13 +39,15 @@ class OnnxCausalRunner(CausalRunner):
     >>> OnnxCausalRunner(model, Target(threads=2)).generate(["def add(a, b):"], max_new_tokens=32)
 
     Small runs decide, once: whether keys and values stay in one buffer that attention appends to (`shared`)
-    or go to and fro between two (`ping-pong`), which `cache` forces; where the target asks for CUDA
-    graphs, whether shapes can stay as they are while the text grows; and, at the first batch with padding, on
-    which side the graph takes it. A graph whose GroupQueryAttention counts positions by the mask's sum wants
-    it on the right; one that bears neither runs the rows one by one.
+    or go to and fro between two (`ping-pong`), which `cache` forces; where the target asks for CUDA graphs,
+    or with `fixed_steps`, whether shapes can stay as they are while the text grows; and, at the first batch
+    with padding, on which side the graph takes it. A graph whose GroupQueryAttention counts positions by the
+    mask's sum wants it on the right; one that bears neither runs the rows one by one.
     """
 
-    def __init__(self, model: Model, target: Target, cache: CacheKind | None = None) -> None:
+    def __init__(
+        self, model: Model, target: Target, cache: CacheKind | None = None, *, fixed_steps: bool = False
+    ) -> None:
         super().__init__(model)
         self._target = target
         self._device = DEVICES.get(target.provider, "cpu")
@@ -55,8 +58,8 @@ class OnnxCausalRunner(CausalRunner):
         self._all_positions = gives_all_positions(self._session, self._graph, self.generation)
         self.steps: StepPool | None = None
         self.cache: CacheKind = cache or self._find_cache()
-        if target.graph_capture and self._unrecorded is None:
-            self._find_steps()
+        if (target.graph_capture or fixed_steps) and self._unrecorded is None:
+            self._find_steps(model)
 
     def all_logits(self, inputs: Inputs) -> Floats:
         """Logits at every position, without keeping a cache.
@@ -83,12 +86,17 @@ class OnnxCausalRunner(CausalRunner):
     def describe(self) -> dict[str, str]:
         """Runtime, provider, threads, the kind of cache and how padded batches run."""
         padded = {"left": "padded on the left", "right": "padded on the right", None: "row by row"}
-        return {
+        described = {
             **describe_session(self.spec, self._target),
             "cache": self.cache,
             "unequal rows": padded[self.padding],
-            **self._described_steps(),
         }
+        if self.steps is not None:
+            described["CUDA graphs"] = self.steps.describe()
+        if self._unrecorded is not None:
+            unrecorded = f"Tokens do not run as CUDA graphs. {self._unrecorded}"
+            described["note"] = " ".join(filter(None, (described.get("note"), unrecorded)))
+        return described
 
     @cached_property
     def padding(self) -> Padding | None:
@@ -110,25 +118,6 @@ class OnnxCausalRunner(CausalRunner):
                 self._unrecorded = error.what
         return open_session(model, self._target)
 
-    def _find_steps(self) -> None:
-        """Take steps of fixed shapes where the graph bears a mask that is longer than the text."""
-        vocabulary, longest = self.generation.vocabulary, self.spec.max_length
-        self.steps = StepPool(self._session, self._graph, vocabulary, longest, self._device)
-
-        def start(inputs: Inputs, new_tokens: int) -> Decoder:
-            return self._start(inputs, new_tokens, "left", quiet=True)
-
-        if self.cache != "shared" or not decodes_equally(self._session, self._graph, self.generation, start):
-            self.steps = None
-            self._unrecorded = GROWS
-
-    def _described_steps(self) -> dict[str, str]:
-        if self._unrecorded is not None:
-            return {"note": f"Tokens do not run as CUDA graphs. {self._unrecorded}"}
-        if self.steps is None:
-            return {}
-        return {"CUDA graphs": ", ".join(f"{batch}x1 of {room}" for batch, room in self.steps.shapes)}
-
     def _find_cache(self) -> CacheKind:
         if self.spec.max_length < ROOM:
             return "ping-pong"
@@ -136,8 +125,30 @@ class OnnxCausalRunner(CausalRunner):
         def start(inputs: Inputs, new_tokens: int) -> Decoder:
             return self._start(inputs, new_tokens, "left", "shared", quiet=True)
 
-        shared = decodes_equally(self._session, self._graph, self.generation, start)
-        return "shared" if shared else "ping-pong"
+        differs = difference(self._session, self._graph, self.generation, start)
+        return "shared" if differs is None else "ping-pong"
+
+    def _find_steps(self, model: Model) -> None:
+        """Take steps of fixed shapes where the graph bears a mask that is longer than the text."""
+        if self.cache != "shared":
+            self._unrecorded = f"Attention does not append to its cache in place. {FUSED}"
+            return
+        self.steps = StepPool(
+            self._session,
+            self._graph,
+            vocabulary=self.generation.vocabulary,
+            longest=self.spec.max_length,
+            device=self._device,
+        )
+
+        def start(inputs: Inputs, new_tokens: int) -> Decoder:
+            return self._start(inputs, new_tokens, "left", quiet=True)
+
+        if differs := difference(self._session, self._graph, self.generation, start):
+            self._unrecorded = f"With a mask as long as its cache {differs}. {FUSED}"
+            self.steps = None
+            if self._target.graph_capture:
+                self._session = open_session(model, self._target)
 
     def _start(
         self,
@@ -150,20 +161,26 @@ class OnnxCausalRunner(CausalRunner):
     ) -> OnnxDecoder:
         batch, length = inputs["input_ids"].shape
         kind = cache or self.cache
-        steps = self.steps.take(batch, length + new_tokens, new_tokens) if self.steps else None
-        return OnnxDecoder(
+        pool = self.steps if kind == "shared" else None
+        steps = pool.take(batch, length + new_tokens, new_tokens) if pool else None
+        if steps is not None:
+            buffers = steps.buffers
+        else:
+            buffers = CacheBuffers(kind, self._graph, batch, length + new_tokens, self._device)
+        decoder = OnnxDecoder(
             self._session,
             self._graph,
             inputs,
-            steps.buffers
-            if steps
-            else CacheBuffers(kind, self._graph, batch, length + new_tokens, self._device),
+            buffers,
             vocabulary=self.generation.vocabulary,
             padding=padding,
             all_positions=self._all_positions,
             quiet=quiet,
             steps=steps,
         )
+        if pool is not None and steps is not None:
+            weakref.finalize(decoder, pool.give_back, steps)
+        return decoder
 
     def _full_logits(self, inputs: Inputs) -> Floats:
         return full_logits(self._session, self._graph, inputs).astype(np.float32, copy=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ class OnnxDecoder:
     `padding` is the side that the graph wants; prompts come padded on the left. `all_positions` says that
     the graph gives logits at every position, of which only the last of each row are kept; a graph that can
     is told to compute none before the first of those. `quiet` keeps ONNX Runtime from reporting a run that
-    fails. With `steps`, whose buffers are this batch's until it ends, they run what comes after the prompt.
+    fails. `steps`, whose buffers are the batch's, run what comes after the prompt.
     """
 
     def __init__(
@@ -44,8 +43,6 @@ class OnnxDecoder:
         steps: FixedSteps | None = None,
     ) -> None:
         self._steps = steps
-        if steps is not None:
-            weakref.finalize(self, steps.release)
         self._session = session
         self._graph = graph
         self._buffers = buffers

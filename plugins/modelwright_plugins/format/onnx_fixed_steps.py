@@ -18,59 +18,80 @@ if TYPE_CHECKING:
 LEAST_CAPACITY = 64
 # Recording one takes two steps' time: not worth it for fewer.
 LEAST_STEPS = 4
-MOST_GRAPHS = 8
+# Sessions never forget a graph. Buffers that no batch uses are kept for the next one of their size.
+MOST_GRAPHS, MOST_IDLE = 64, 4
 
 
 class FixedSteps:
     """Steps of batches of one size, in a cache of one capacity.
 
-    The mask has a column for each place of the cache, zero where nothing is yet: a graph that counts tokens
-    by its mask's sum, and appends where they end, gives the logits that it gives for the text's own length.
+    >>> steps = FixedSteps(session, graph, vocabulary=2048, batch=1, capacity=64, device="cuda", number="1")
+    >>> steps(column, mask).shape  # once the prompt is in steps.buffers; mask: at most 64 columns
+    (1, 2048)
+
+    The mask is given a column for each place of the cache, zero where nothing is yet: a graph that counts
+    tokens by its mask's sum, and appends where they end, gives the logits that it gives for the text alone.
     """
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
         graph: CausalGraph,
+        *,
         vocabulary: int,
         batch: int,
         capacity: int,
         device: str,
         number: str,
     ) -> None:
+        self.shape = (batch, capacity)
         self._graph = graph
-        self._mask = np.zeros((batch, capacity), np.int64)
+        self._mask = np.zeros(self.shape, np.int64)
         inputs = graph.token_inputs(np.zeros((batch, 1), np.int64), self._mask)
-        shape = (batch, 1, vocabulary)
-        self._run = FixedRun(session, inputs, LOGITS, shape, graph.logits_dtype, device, number)
+        self._run = FixedRun(
+            session,
+            inputs,
+            LOGITS,
+            shape=(batch, 1, vocabulary),
+            dtype=graph.logits_dtype,
+            device=device,
+            graph=number,
+        )
         self.buffers = CacheBuffers("shared", graph, batch, capacity, device)
         self.buffers.bind(self._run.binding, 0, 1)
         if graph.limits_logits:
             bind_logits_to_keep(self._run.binding, 1)
-        self.taken = False
+        self.recorded = False
 
     def __call__(self, column: Tokens, mask: Tokens) -> Floats:
         """Logits [batch, vocabulary] after a column [batch, 1], which is the last of the mask's."""
         inputs = self._graph.token_inputs(column, mask)
         self._mask[:] = 0
         self._mask[:, : mask.shape[1]] = mask
-        return self._run({**inputs, "attention_mask": self._mask})[:, 0].astype(np.float32, copy=False)
+        logits = self._run({**inputs, "attention_mask": self._mask})
+        self.recorded = True
+        # On the CPU they lie where the next batch's will.
+        return logits[:, 0].astype(np.float32)
 
-    def release(self) -> None:
-        """Let another batch use the buffers."""
-        self.taken = False
+    def replay(self) -> None:
+        """The last step again; its logits stay where they are."""
+        self._run.replay()
 
 
 class StepPool:
-    """Fixed steps for each size of batch and capacity that occurs, each used by one batch at a time.
+    """Fixed steps for batches that are being generated; their buffers serve one batch after the other.
 
-    >>> steps = pool.take(batch=1, tokens=200, new_tokens=64)  # None: not worth a graph, or none is free
+    >>> steps = pool.take(batch=1, tokens=200, new_tokens=64)  # None where they are not worth a graph
+    >>> pool.give_back(steps)
+
+    The cache of a batch has room for up to twice its tokens.
     """
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
         graph: CausalGraph,
+        *,
         vocabulary: int,
         longest: int,
         device: str,
@@ -80,25 +101,46 @@ class StepPool:
         self._vocabulary = vocabulary
         self._longest = longest
         self._device = device
-        self._known: dict[tuple[int, int], FixedSteps] = {}
+        self._idle: list[FixedSteps] = []
+        self._made = 0
+        self._recorded: dict[tuple[int, int], None] = {}
+        self.refused = 0
 
     def take(self, batch: int, tokens: int, new_tokens: int) -> FixedSteps | None:
-        """Steps for a batch of so many tokens, `new_tokens` of them to come; its user releases them."""
+        """Steps for a batch of so many tokens, `new_tokens` of them to come.
+
+        None, too, where the session has as many graphs as it may.
+        """
         if new_tokens < LEAST_STEPS:
             return None
-        key = (batch, min(self._longest, max(LEAST_CAPACITY, 1 << (tokens - 1).bit_length())))
-        steps = self._known.get(key)
-        if steps is None and len(self._known) < MOST_GRAPHS:
-            # 0 is the graph of runs that name none.
-            number = str(len(self._known) + 1)
-            steps = FixedSteps(self._session, self._graph, self._vocabulary, *key, self._device, number)
-            self._known[key] = steps
-        if steps is None or steps.taken:
+        room = max(LEAST_CAPACITY, 1 << (tokens - 1).bit_length())
+        shape = (batch, max(tokens, min(self._longest, room)))
+        for steps in reversed(self._idle):
+            if steps.shape == shape:
+                self._idle.remove(steps)
+                return steps
+        if self._made == MOST_GRAPHS:
+            self.refused += 1
             return None
-        steps.taken = True
-        return steps
+        self._made += 1
+        return FixedSteps(
+            self._session,
+            self._graph,
+            vocabulary=self._vocabulary,
+            batch=batch,
+            capacity=shape[1],
+            device=self._device,
+            number=str(self._made),
+        )
 
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """Batch and capacity of what was recorded."""
-        return list(self._known)
+    def give_back(self, steps: FixedSteps) -> None:
+        """Let another batch use the buffers; those that were not used for longest are freed."""
+        if steps.recorded:
+            self._recorded[steps.shape] = None
+        self._idle.append(steps)
+        del self._idle[:-MOST_IDLE]
+
+    def describe(self) -> str:
+        """Batch and room of what was recorded, and how often there was no graph left."""
+        shapes = ", ".join(f"{batch}x1 of {room}" for batch, room in self._recorded)
+        return shapes + (f"; {self.refused} batches ran without" if self.refused else "")

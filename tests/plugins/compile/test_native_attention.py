@@ -15,10 +15,9 @@ from modelwright_plugins.cast.dtype import CastDtype
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime, Variant
 from modelwright_plugins.compile.variants import VARIANTS
 from modelwright_plugins.export.onnx import ExportOnnx
-from modelwright_plugins.format import onnx_graph
+from modelwright_plugins.format import onnx_decoder, onnx_graph
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
-from modelwright_plugins.format.onnx_decoder import OnnxDecoder
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.quantize.onnx_weight_only import QuantizeOnnxWeightOnly
 from tests.plugins.export.test_onnx_architectures import ARCHITECTURES, LLAMA, random_checkpoint
@@ -120,9 +119,11 @@ def test_padded_prompts_get_logits_of_their_last_tokens_alone(
     fused = chained(checkpoint, tmp_path, ExportOnnx(), CompileOnnxRuntime(variant="fused"))
     found, asked = runner(fused), []
     assert found.padding == "right"
-    keep = OnnxDecoder._keep_logits
+    keep = onnx_decoder.bind_logits_to_keep
     monkeypatch.setattr(
-        OnnxDecoder, "_keep_logits", lambda decoder, count: (asked.append(count), keep(decoder, count))
+        onnx_decoder,
+        "bind_logits_to_keep",
+        lambda binding, count: (asked.append(count), keep(binding, count)),
     )
     rows = [[*range(30, 41)], [*range(50, 63)]]
     first = found.start(found.batch(rows), 1).logits

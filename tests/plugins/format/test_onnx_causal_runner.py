@@ -13,7 +13,8 @@ from modelwright.digest import digest_folder
 from modelwright.errors import RecipeError
 from modelwright_plugins.export.onnx import ExportOnnx
 from modelwright_plugins.export.onnx_builder import build_graph
-from modelwright_plugins.format.onnx_causal_cache import CacheKind
+from modelwright_plugins.format import onnx_fixed_steps
+from modelwright_plugins.format.onnx_causal_cache import CacheBuffers, CacheKind
 from modelwright_plugins.format.onnx_causal_runner import OnnxCausalRunner
 from modelwright_plugins.format.torch_causal_runner import TorchCausalRunner
 from modelwright_plugins.text.padding_side import split_rows
@@ -97,29 +98,61 @@ def test_traced_graphs_take_padding_on_the_left(
     assert_same_steps(reference, runner, runner.batch(ROWS), 40)
 
 
-def test_steps_of_fixed_shapes_give_the_same(reference: TorchCausalRunner, graph: Model) -> None:
-    runner = OnnxCausalRunner(graph, TARGET)
-    runner._find_steps()
-    assert runner.steps is not None
-    inputs = runner.batch(ROWS)
-    assert_same_steps(reference, runner, inputs, 40)
-    assert_same_steps(reference, runner, runner.sample(1, 20), 20)
-    assert runner.steps.shapes == [(1, 64), (4, 64)]
-    first, second = runner.start(inputs, 8), runner.start(inputs, 8)  # at once, so not in the same buffers
+@pytest.fixture(scope="module")
+def fixed(graph: Model) -> OnnxCausalRunner:
+    return OnnxCausalRunner(graph, TARGET, fixed_steps=True)
+
+
+def test_steps_of_fixed_shapes_give_the_same(reference: TorchCausalRunner, fixed: OnnxCausalRunner) -> None:
+    assert_same_steps(reference, fixed, fixed.batch(ROWS), 40)
+    assert_same_steps(reference, fixed, fixed.sample(1, 20), 20)
+    assert {"4x1 of 64", "1x1 of 64"} <= {*fixed.describe()["CUDA graphs"].split(", ")}
+
+
+def test_batches_at_once_have_buffers_of_their_own(fixed: OnnxCausalRunner) -> None:
+    inputs = fixed.batch(ROWS)
+    first, second = fixed.start(inputs, 8), fixed.start(inputs, 8)
     tokens = first.logits.argmax(1)
     one = first.step(tokens).copy()
     first.step(tokens)
-    np.testing.assert_allclose(second.step(tokens), one, atol=1e-4)
-    assert first.cache_bytes() > second.cache_bytes()  # type: ignore[operator]
+    np.testing.assert_array_equal(second.step(tokens), one)
+    assert first.cache_bytes() == second.cache_bytes()
+
+
+def test_buffers_are_used_again(fixed: OnnxCausalRunner) -> None:
+    pool = fixed.steps
+    assert pool is not None
+    first = pool.take(3, 20, 8)
+    assert first is not None
+    assert first.buffers.nbytes == CacheBuffers("shared", fixed._graph, 3, 64, "cpu").nbytes
+    pool.give_back(first)
+    assert pool.take(3, 40, 20) is first
+    assert pool.take(3, 20, 1) is None  # too few steps to be worth a graph
+    others = [pool.take(batch, 20, 8) for batch in range(4, 12)]
+    for steps in (first, *filter(None, others)):
+        pool.give_back(steps)
+    assert pool.take(11, 20, 8) is others[-1]
+    assert pool.take(3, 20, 8) is not first  # freed: others were used since
+
+
+def test_a_session_has_no_more_graphs_than_it_may(
+    graph: Model, reference: TorchCausalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_fixed_steps, "MOST_GRAPHS", 1)
+    runner = OnnxCausalRunner(graph, TARGET, fixed_steps=True)
+    assert_same_steps(reference, runner, runner.batch(ROWS), 8)
+    # Two that find out about padding, and the one of these rows.
+    assert runner.describe()["CUDA graphs"] == "1x1 of 64; 3 batches ran without"
 
 
 def test_a_graph_whose_shapes_grow_says_so(tiny_causal: Model, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="needs the export extra")
     traced = FolderContext(tmp_path).apply(ExportOnnx(attention="gqa"), tiny_causal)
-    runner = OnnxCausalRunner(traced, TARGET)
-    runner._find_steps()
+    runner = OnnxCausalRunner(traced, TARGET, fixed_steps=True)
     assert runner.steps is None
-    assert "those of compile.onnxruntime with variant=fused need not" in runner.describe()["note"]
+    assert "With a mask as long as its cache it gives other logits" in runner.describe()["note"]
+    forced = OnnxCausalRunner(traced, TARGET, "ping-pong", fixed_steps=True)
+    assert "does not append to its cache in place" in forced.describe()["note"]
 
 
 def test_padding_on_the_left_would_have_given_other_tokens(
