@@ -15,12 +15,15 @@ from modelwright.api.runner import GenerationRunner, Runner
 from modelwright.api.target import Target, TensorRTLibrary
 from modelwright.errors import MissingError, RecipeError
 from modelwright_plugins.format.engines import Engines
+from modelwright_plugins.format.onnx_graph import load_graph, save_graph
 from modelwright_plugins.format.tensorrt import TensorRT
+from modelwright_plugins.format.tensorrt_causal_runner import TensorRTCausalRunner
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.tensorrt.library import TITLES, problem_of
 from tests.gpu.stages import CPU, CUDA, apply, stage
 
 pytest.importorskip("onnxscript", reason="needs the export extra")
+ir = pytest.importorskip("onnx_ir", reason="needs the export extra")
 TEXTS = ["a text", "another text that is longer than the first", "and a third"]
 
 
@@ -64,9 +67,14 @@ def test_weights_left_out_come_from_the_graph(
     assert Engines.read(bare.path).engines[0].size < Engines.read(whole.path).engines[0].size
     runner = TensorRT().runner(bare, CUDA)
     assert cosines(runner, Torch().runner(encoder, CPU)).min() > 0.9995
-    (bare.path / "model.onnx").write_bytes(b"")
-    with pytest.raises(RecipeError, match="weights cannot be taken from its graph"):
-        TensorRT().runner(bare, CUDA)
+    shutil.copytree(bare.path, tmp_path / "copy")
+    graph = load_graph(tmp_path / "copy")
+    weight = next(value for value in graph.graph.initializers.values() if len(value.shape or ()) == 2)
+    assert weight.const_value is not None
+    weight.const_value = ir.tensor(weight.const_value.numpy() * 2, name=weight.name)
+    save_graph(graph, tmp_path / "copy")
+    with pytest.raises(RecipeError, match=r"takes its weights from is missing, or was changed"):
+        TensorRT().runner(dataclasses.replace(bare, path=tmp_path / "copy"), CUDA)
 
 
 def test_weights_are_streamed_within_a_limit(
@@ -76,12 +84,15 @@ def test_weights_are_streamed_within_a_limit(
     exact = Torch().runner(reference_lm, CPU)
     assert isinstance(exact, GenerationRunner)
     inputs = exact.sample(2, 48, seed=1)
-    for limit in (None, "1KiB"):
+    for limit, kept in ((None, True), ("1KiB", False)):
         runner = TensorRT().runner(engine, CUDA.model_copy(update={"memory_limit": limit}))
         assert isinstance(runner, GenerationRunner)
         np.testing.assert_allclose(runner.logits(inputs), exact.logits(inputs), rtol=0.05, atol=0.1)
-        streamed = runner.describe()["weights streamed"]
-        assert streamed.startswith("0 of") is (limit is None), streamed
+        assert isinstance(runner, TensorRTCausalRunner)
+        loaded = runner.engine._engine
+        assert loaded.streamable_weights_size > 0
+        assert loaded.weight_streaming_budget_v2 == (loaded.streamable_weights_size if kept else 0)
+        assert runner.describe()["weights streamed"].startswith("0 of") is kept
 
 
 def test_a_language_model_generates_as_in_pytorch(

@@ -14,6 +14,7 @@ from modelwright.api.context import StageContext
 from modelwright.api.model import Model, ModelSize, ModelSpec
 from modelwright.api.stage import MIB, Footprint, Stage
 from modelwright.api.target import Target, TensorRTLibrary
+from modelwright.digest import digest_file
 from modelwright.errors import RecipeError
 from modelwright.planning.devices import parse_size
 from modelwright.planning.gpu import driver, gpus
@@ -29,7 +30,7 @@ from modelwright_plugins.text.companions import copy_companions
 
 # What the inspector says of the engine's layers, where it runs on the machine that builds it.
 LAYERS_FILE = "layers.json"
-# What TensorRT for RTX does not offer, and what it offers on a GPU alone.
+# What TensorRT for RTX offers on a GPU alone, and what it does not.
 ON_A_GPU = ("refit", "strip_weights")
 NOT_FOR_RTX = {
     "version_compatible": "is not offered",
@@ -106,7 +107,9 @@ class CompileTensorRT(
         False,
         description="Weights stay in host memory where the GPU, or memory_limit of the target, has no room.",
     )
-    version_compatible: bool = Field(False, description="Later minor versions of TensorRT run it, too.")
+    version_compatible: bool = Field(
+        False, description="Later minor versions of TensorRT run it, too; such an engine holds code."
+    )
     hardware_compatible: bool = Field(False, description="GPUs from Ampere on run it, whichever built it.")
     sparse_weights: bool = Field(False, description="Use kernels for weights that are 2:4 sparse.")
     fallback: bool = Field(False, description="Run the graph in ONNX Runtime where no engine fits.")
@@ -139,6 +142,12 @@ class CompileTensorRT(
                 "(GroupQueryAttention), which TensorRT's parser does not take.",
                 where="parameter use",
                 accepted="a step export.onnx with attention=attention before",
+            )
+        if self.strip_weights and spec.task == "generate":
+            raise RecipeError(
+                "Weights of a model that generates are not put back: its engine has a graph of its own.",
+                where="parameter strip_weights",
+                accepted="false",
             )
         check_profiles(self.profiles, spec)
         if self.sparse_weights and "sparse-2:4" not in spec.tags:
@@ -228,7 +237,7 @@ class CompileTensorRT(
                 decomposable=self.decomposable,
                 hardware_compatible=self.hardware_compatible,
                 version_compatible=self.version_compatible,
-                stripped=self.strip_weights,
+                weights_from=_digests(ctx.out) if self.strip_weights else {},
                 streamed=self.weight_streaming,
             ),
             engine,
@@ -262,6 +271,11 @@ class CompileTensorRT(
             compute_capabilities=target.compute_capabilities,
             hardware_compatibility="AMPERE_PLUS" if self.hardware_compatible else None,
         )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the graph's files."""
+    return {file.name: digest_file(file) for file in sorted(folder.glob(f"{GRAPH_FILE}*"))}
 
 
 def _built_for(library: TensorRTLibrary) -> tuple[str, ...]:

@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from packaging.version import Version
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from modelwright.api.target import TensorRTLibrary
 from modelwright.digest import digest_file
 from modelwright.errors import RecipeError
+from modelwright_plugins.tensorrt.profile import Profile
 
 TABLE_FILE = "engines.json"
 
 
+def _version(text: str) -> str:
+    Version(text)  # raises ValueError
+    return text
+
+
 class Engine(BaseModel):
-    """One engine: the library and version that built it and alone can load it, and the GPUs it is for.
+    """One engine: the library and version that built it, and the GPUs it is for.
 
     `driver` and `cuda` are the versions where it was built, None without a GPU. Without
     `compute_capabilities` it is for all that the library serves (TensorRT for RTX). `profiles` are [min, opt,
     max] of each dynamic dimension. `operators` are those of the network it was built from; where it is not
     `decomposable`, each `Attention` of them is a fused kernel. An engine that is `hardware_compatible` runs
-    on GPUs from Ampere on, one that is `version_compatible` in later minor versions. A `stripped` one takes
-    its weights from the graph when it is loaded; those of a `streamed` one may stay on the host.
+    on GPUs from Ampere on, one that is `version_compatible` in later minor versions, others in
+    their own alone. An engine without its weights takes them from the graph, whose files have the SHA-256 of
+    `weights_from`; those of a `streamed` one may stay on the host.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     library: TensorRTLibrary
-    version: str
+    version: Annotated[str, AfterValidator(_version)]
     compute_capabilities: tuple[str, ...] = ()
     driver: str | None = None
     cuda: str | None = None
-    profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()
-    operators: dict[str, int] = {}
+    profiles: tuple[Profile, ...] = ()
+    operators: dict[str, NonNegativeInt] = {}
     decomposable: bool = False
     hardware_compatible: bool = False
     version_compatible: bool = False
-    stripped: bool = False
+    weights_from: dict[str, str] = {}
     streamed: bool = False
     file: str = Field("model.engine", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    size: int = 0
+    size: NonNegativeInt = 0
     sha256: str = ""
 
 

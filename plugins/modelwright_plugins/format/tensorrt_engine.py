@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
+from modelwright.digest import digest_file
 from modelwright.errors import RecipeError, StageError
 from modelwright.planning.devices import parse_size
 from modelwright.planning.gpu import gpus
@@ -32,6 +34,7 @@ class LoadedEngine:
 
     Weights that it was built without come from the folder's graph. Those that may be streamed stay on the
     host where the target's `memory_limit`, or else the GPU, has no room for them.
+    An engine for later versions holds code that runs when it is loaded: trust where it is from.
     Raises MissingError where none fits, RecipeError for one that the library does not load.
     """
 
@@ -56,9 +59,9 @@ class LoadedEngine:
                 accepted=f"an engine of version {trt.__version__} for this GPU, as it was written",
                 hint="build it again on this machine",
             )
-        if self._entry.stripped:
-            put_back(trt, self._engine, model.path / GRAPH_FILE)
         self._streamed = self._stream_weights(target) if self._entry.streamed else None
+        if self._entry.weights_from:
+            self._put_weights_back(model.path)
         self._stream = torch.cuda.Stream()
         self._profiles = range(self._engine.num_optimization_profiles)
         self._contexts = [self._context(number) for number in self._profiles]
@@ -129,6 +132,17 @@ class LoadedEngine:
             "gpu": str(gpus()[0]),
             **({"weights streamed": self._streamed} if self._streamed else {}),
         }
+
+    def _put_weights_back(self, folder: Path) -> None:
+        for name, sha256 in self._entry.weights_from.items():
+            file = folder / name
+            if not file.is_file() or digest_file(file) != sha256:
+                raise RecipeError(
+                    "The graph that the engine takes its weights from is missing, or was changed.",
+                    where=str(file),
+                    hint="copy the folder again, or build the engine again",
+                )
+        put_back(self._trt, self._engine, folder / GRAPH_FILE)
 
     def _stream_weights(self, target: Target) -> str:
         limit = target.memory_limit

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from modelwright.api.model import ModelSpec
 from modelwright.errors import RecipeError
-from modelwright_plugins.tensorrt.profile import prompts_and_tokens, require_known
+from modelwright_plugins.tensorrt.profile import prompts_and_tokens, require_known, with_total_length
 
 
-def check_profiles(profiles: Sequence[Mapping[str, Sequence[int]]], spec: ModelSpec) -> None:
+def check_profiles(profiles: Sequence[Mapping[str, tuple[int, int, int]]], spec: ModelSpec) -> None:
     """Raise RecipeError for profiles that no input of the model fits, or that leave one out."""
     generates = spec.task == "generate"
     needed = ("batch", "length", "past") if generates else ("batch", "length")
@@ -43,7 +43,7 @@ def check_profiles(profiles: Sequence[Mapping[str, Sequence[int]]], spec: ModelS
                 where="parameter profiles",
                 accepted=f"total: {total}, or none: it follows",
             )
-        if profile in profiles[:number]:
+        if with_total_length(profile) in map(with_total_length, profiles[:number]):
             raise RecipeError(
                 f"The profile {number} is there twice.",
                 where="parameter profiles",
@@ -54,5 +54,5 @@ def check_profiles(profiles: Sequence[Mapping[str, Sequence[int]]], spec: ModelS
             "A model that generates needs a profile for prompts and one for the tokens after them.",
             where="parameter profiles",
             accepted="in one a past from 0, in one a length from 1 after a past",
-            hint="null, for prompts and tokens up to the model's context",
+            hint="leave profiles out, for prompts and tokens up to the model's context",
         )

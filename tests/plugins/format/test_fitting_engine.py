@@ -53,7 +53,16 @@ def test_a_version_that_loads_it(compatible: bool, version: str, fits: bool) -> 
     assert loads(table(version_compatible=compatible).engines[0], version) is fits
 
 
-@pytest.mark.parametrize("file", ["../model.engine", "/etc/passwd", ""])
-def test_an_engine_lies_in_its_folder(file: str) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"file": file} for file in ("../model.engine", "/etc/passwd", "")),
+        {"version": "eleven"},
+        {"size": -1},
+        {"operators": {"Attention": -6}},
+        {"profiles": [{"batch": [3, 2, 1]}]},
+    ],
+)
+def test_what_no_engine_says_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        table(file=file)
+        table(**fields)
