@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from modelwright.engine.draft import clock_notes
 from modelwright.process import load
-from modelwright.process.nvml import Clock
 from tests.core.bench import RECIPE, Bench
 
 pytestmark = pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="needs Linux's /proc")
@@ -59,14 +57,6 @@ def test_no_time_between_readings_tells_nothing() -> None:
     ticks = load.Ticks(total=100, busy=50, own=10)
     assert load.others(ticks, ticks) is None
     assert load.others(None, ticks) is None
-
-
-def test_a_report_says_what_a_gpu_ran_at() -> None:
-    seen = {"latency": [Clock(1980, 1980), Clock(1755, 1980)], "decode": [Clock(1980, 1980)]}
-    assert clock_notes(seen) == [
-        "The GPU's clock, of 1,980 MHz at most: 1,755 to 1,980 MHz during latency, 1,980 MHz during decode."
-    ]
-    assert clock_notes({}) == []
 
 
 def test_a_report_says_which_figures_were_measured_on_a_busy_machine(bench: Bench) -> None:

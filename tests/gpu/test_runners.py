@@ -10,8 +10,8 @@ import pytest
 from modelwright.api.metric import MetricContext
 from modelwright.api.model import Model
 from modelwright.api.runner import GenerationRunner
-from modelwright.planning.gpu import gpus
-from modelwright.process.nvml import clock, used_memory
+from modelwright.planning.gpu import gpu_memory, gpus
+from modelwright.process.nvml import clock
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.format.torch import Torch
 from modelwright_plugins.metric.memory import Memory
@@ -37,16 +37,13 @@ def test_the_peak_of_the_gpu_is_measured(reference_lm: Model) -> None:
 
 def test_memory_that_the_driver_hands_out_is_measured(reference_lm: Model) -> None:
     torch = pytest.importorskip("torch", reason="needs torch")
-    before = used_memory()
-    assert before is not None
-    held = torch.zeros(2**30, dtype=torch.uint8, device="cuda")
-    after = used_memory()
-    assert after is not None
-    # Other tests may run on the GPU at the same time.
-    assert after - before > held.nbytes // 2
-    metric, runner = Memory(batch=1, length=64), Torch().runner(reference_lm, CUDA)
+    runner = Torch().runner(reference_lm, CUDA)
+    before = gpu_memory()
+    held = torch.zeros(2**32, dtype=torch.uint8, device="cuda")
+    metric = Memory(batch=1, length=64)
     found = next(metric.observe(reference_lm, runner, MetricContext(CUDA, 0, Torch(), {}, before)))
-    assert found["gpu_bytes"] > held.nbytes // 2
+    # Other tests may run on the GPU at the same time.
+    assert held.nbytes // 2 < found["gpu_bytes"] < 3 * held.nbytes
 
 
 def test_the_gpu_tells_its_clock() -> None:

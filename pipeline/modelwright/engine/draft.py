@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from modelwright.digest import digest_json
 from modelwright.engine.validate import BASELINE, CANDIDATE, Validated
 from modelwright.planning.hardware import describe_hardware
 from modelwright.planning.plan import Plan
-from modelwright.process.nvml import Clock
+from modelwright.report.clocks import clock_notes
 from modelwright.report.model import (
     DataSummary,
     Environment,
@@ -202,15 +202,3 @@ class ReportDraft:
 def _summary(title: str, model: Model, runtime: dict[str, str]) -> ModelSummary:
     size = sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file())
     return ModelSummary(title=title, spec=model.spec, digest=model.digest, bytes=size, runtime=runtime)
-
-
-def clock_notes(clocks: Mapping[str, Sequence[Clock]]) -> list[str]:
-    """What a GPU ran at while each metric of speed was measured: heat and power slow it down."""
-    if not clocks:
-        return []
-    most = max(clock.most for seen in clocks.values() for clock in seen)
-    ranges = {key: {min(seen).now, max(seen).now} for key, seen in clocks.items()}
-    told = ", ".join(
-        f"{' to '.join(f'{now:,}' for now in sorted(ends))} MHz during {key}" for key, ends in ranges.items()
-    )
-    return [f"The GPU's clock, of {most:,} MHz at most: {told}."]

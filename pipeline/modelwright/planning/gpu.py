@@ -6,7 +6,7 @@ import ctypes
 import functools
 from dataclasses import dataclass
 
-from modelwright.process.nvml import driver_version
+from modelwright.process.nvml import driver_version, used_memory
 
 # CUdevice_attribute in CUDA's driver API.
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
@@ -54,6 +54,12 @@ def driver() -> Driver | None:
         return None
     served = f"{number.value // 1000}.{number.value % 1000 // 10}"
     return Driver(driver_version(), served)
+
+
+def gpu_memory() -> int | None:
+    """Bytes in use on the GPUs that this process sees, by whichever process; None where one does not tell."""
+    used = [used_memory(gpu.bus) for gpu in gpus()]
+    return sum(filter(None, used)) if used and None not in used else None
 
 
 def _gpu(cuda: ctypes.CDLL, index: int) -> Gpu:

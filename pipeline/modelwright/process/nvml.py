@@ -44,20 +44,16 @@ def clock(bus: str) -> Clock | None:
     return Clock(now.value, most.value)
 
 
-def used_memory() -> int | None:
-    """Bytes in use on all GPUs, by whichever process; None where the driver does not tell."""
-    library, count = _library(), ctypes.c_uint()
-    if library is None or library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+def used_memory(bus: str) -> int | None:
+    """Bytes in use on the GPU at a PCI bus id, by whichever process; None where the driver does not tell."""
+    library, device, memory = _library(), ctypes.c_void_p(), _Memory()
+    if (
+        library is None
+        or library.nvmlDeviceGetHandleByPciBusId_v2(bus.encode(), ctypes.byref(device))
+        or library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory))
+    ):
         return None
-    used = 0
-    for index in range(count.value):
-        device, memory = ctypes.c_void_p(), _Memory()
-        if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)):
-            return None
-        if library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory)):
-            return None
-        used += memory.used
-    return used
+    return int(memory.used)
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from modelwright.api.dataset import Dataset
 from modelwright.api.metric import Metric, MetricContext
 from modelwright.api.model import Model, ModelSpec
 from modelwright.api.target import Target
+from modelwright.planning.gpu import gpu_memory
 from modelwright.process.channel import Channel
-from modelwright.process.nvml import used_memory
 from modelwright.registry import Registry
 from modelwright.validation.observations import write_observation
 
@@ -31,7 +31,7 @@ def observe(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
             (name, metric.split): datasets[name].load(metric.split)
             for metric in metrics.values()
             for name in metric.data_names()
-        }, used_memory() if target.device == "cuda" else None,
+        }, gpu_memory() if target.device == "cuda" else None,
     )  # fmt: skip
     needs_runner = any(metric.needs_runner for metric in metrics.values())
     if payload["in_turns"]:

@@ -9,8 +9,8 @@ from pydantic import Field
 from modelwright.api.metric import Interval, Metric, MetricContext, Observation, Value
 from modelwright.api.model import Model
 from modelwright.api.runner import Runner
+from modelwright.planning.gpu import gpu_memory
 from modelwright.process.memory import peak_rss
-from modelwright.process.nvml import used_memory
 from modelwright_plugins.format.torch_device import cuda_peak
 from modelwright_plugins.metric.cells import largest_batch
 
@@ -44,8 +44,9 @@ class Memory(Metric, name="memory", group="alone", figures=("peak", "gpu", "cuda
         batch = min(self.batch, largest_batch(runner) or self.batch)
         runner.infer(runner.sample(batch, length, ctx.seed))
         found = {"bytes": peak_rss(), "batch": batch, "length": length}
-        if ctx.gpu_bytes_before is not None and (used := used_memory()) is not None:
-            found["gpu_bytes"] = max(0, used - ctx.gpu_bytes_before)
+        used = gpu_memory()
+        if used is not None and ctx.gpu_bytes_before is not None and used > ctx.gpu_bytes_before:
+            found["gpu_bytes"] = used - ctx.gpu_bytes_before
         if (on_gpu := cuda_peak(ctx.target)) is not None:
             found |= {"cuda_bytes": on_gpu.allocated, "cuda_reserved_bytes": on_gpu.reserved}
         yield found

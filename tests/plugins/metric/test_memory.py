@@ -42,6 +42,7 @@ def test_what_the_driver_handed_out_counts_in_any_runtime() -> None:
     found = figures({**HOST, "gpu_bytes": 900, "cuda_bytes": 700}, {**HOST, "gpu_bytes": 450})
     assert [*found] == ["memory.peak", "memory.gpu"]
     assert found["memory.gpu"].ratio.value == 2  # type: ignore[union-attr]
+    assert [*figures({**HOST, "gpu_bytes": 900}, HOST)] == ["memory.peak"]  # the candidate uses none
 
 
 def test_models_that_ran_with_other_inputs_are_not_compared() -> None:
