@@ -58,7 +58,8 @@ def test_it_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("provider", "kind", "words"),
     [
-        ("CUDExecutionProvider", RecipeError, "ONNX Runtime knows no CUDExecutionProvider"),
+        ("CpuExecutionProvider", RecipeError, r"ONNX Runtime knows no Cpu[\s\S]*mean 'CPUExecutionProvider'"),
+        ("AzureExecutionProvider", MissingError, "has no AzureExecutionProvider"),
         ("QNNExecutionProvider", MissingError, "has no QNNExecutionProvider"),
     ],
 )

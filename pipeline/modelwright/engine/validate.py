@@ -10,6 +10,7 @@ from modelwright.api.metric import Value
 from modelwright.api.model import Model
 from modelwright.engine.listener import Listener
 from modelwright.engine.recovery import step_recovery
+from modelwright.planning.checks import PARITY
 from modelwright.planning.plan import Plan
 from modelwright.process.nvml import Clock
 from modelwright.report.model import StepParity, StepRecovery
@@ -17,7 +18,6 @@ from modelwright.validation.measure import Measuring, Observed, compared
 
 BASELINE = "baseline"
 CANDIDATE = "candidate"
-PARITY = "parity"
 
 
 @dataclass(frozen=True)

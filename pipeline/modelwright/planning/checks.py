@@ -12,6 +12,9 @@ from modelwright.errors import MissingError, RecipeError
 from modelwright.recipe.recipe import Recipe
 from modelwright.registry import Registry
 
+# The metric that every step's result is measured by, where a recipe has it.
+PARITY = "parity"
+
 
 def check_joins(
     registry: Registry, recipe: Recipe, spec: ModelSpec, models: Mapping[str, Model]
@@ -25,7 +28,7 @@ def check_joins(
     left: dict[str, str] = {}  # the step that took a model out of a format
     notes = []
     registry.formats.require(spec.format, recipe.origin.of("model.path"))
-    _check_format_target(registry, recipe, spec.format)
+    run = {spec.format}
     for name, stage in recipe.stages.items():
         where = recipe.origin.of(f"stages.{name}.use")
         if stage.takes != spec.format:
@@ -38,7 +41,8 @@ def check_joins(
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
-        _check_format_target(registry, recipe, stage.gives)
+        if PARITY in recipe.metrics:  # which every step's result is run for
+            run.add(stage.gives)
         if spec.task not in stage.tasks:
             raise RecipeError(
                 f"The step '{name}' ({stage.name}) takes models of task {_list(stage.tasks)}; this one's is "
@@ -63,6 +67,8 @@ def check_joins(
         after = {"format": stage.gives, "tags": tags, "dtype": stage.dtype_after(spec.dtype)}
         spec, before = spec.model_copy(update=after), f"the step '{name}'"
     registry.formats.require(spec.format, recipe.origin.of("stages"))
+    for name in sorted(run | {spec.format}):
+        _check_format_target(registry, recipe, name)
     target = recipe.text.target
     if not target.runs:
         if registry.formats[spec.format]().runs_here(target):

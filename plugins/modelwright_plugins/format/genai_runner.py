@@ -10,7 +10,7 @@ import numpy as np
 from modelwright.api.model import Model
 from modelwright.api.runner import Decoder, Floats, Inputs
 from modelwright.api.target import Target
-from modelwright.errors import MissingError
+from modelwright.errors import MissingError, RecipeError
 from modelwright_plugins.format.genai import decoder_config
 from modelwright_plugins.format.genai_decoder import GenAIDecoder, start_rows
 from modelwright_plugins.text.causal_runner import CausalRunner
@@ -72,22 +72,28 @@ class GenAIRunner(CausalRunner):
 
 
 def require_provider(target: Target) -> None:
-    """Raise MissingError where the GenAI here lacks the target's provider."""
+    """Raise RecipeError for a provider that GenAI does not serve, MissingError where it lacks it here."""
     import onnxruntime_genai as og
 
-    if target.provider not in PROVIDERS or (target.device == "cuda" and not og.is_cuda_available()):
-        available = ["CPUExecutionProvider", *(["CUDAExecutionProvider"] if og.is_cuda_available() else [])]
+    og.disable_telemetry_events()
+    if target.provider not in PROVIDERS:
+        raise RecipeError(
+            f"Models do not run on {target.provider} in ONNX Runtime GenAI.",
+            where="target.provider",
+            accepted=", ".join(PROVIDERS),
+        )
+    if target.device == "cuda" and not og.is_cuda_available():
         raise MissingError(
             f"ONNX Runtime GenAI {og.__version__} here has no {target.provider}.",
             where="target.provider",
-            accepted=", ".join(available),
+            accepted="CPUExecutionProvider",
+            hint="install a build of ONNX Runtime GenAI with CUDA, or target=cpu",
         )
 
 
 def _open(model: Model, target: Target, reserved: int) -> onnxruntime_genai.Model:
     import onnxruntime_genai as og
 
-    og.disable_telemetry_events()
     require_provider(target)
     config = og.Config(str(model.path))
     config.clear_providers()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelwright.api.model import Model, ModelSpec
 from modelwright.api.target import Target
-from modelwright.errors import MissingError, RecipeError, did_you_mean
+from modelwright.errors import MissingError, RecipeError
 from modelwright.planning.devices import parse_size
 from modelwright_plugins.format.onnx import GRAPH_FILE
 from modelwright_plugins.format.onnx_assignment import RECORD_ASSIGNMENT, require_assigned
@@ -15,6 +16,9 @@ from modelwright_plugins.format.onnx_cuda import CUDA, load_libraries
 
 if TYPE_CHECKING:
     import onnxruntime
+
+# Comes with every build, and calls a service: it computes no operator.
+REMOTE = "AzureExecutionProvider"
 
 
 def open_session(
@@ -65,16 +69,18 @@ def open_session(
 
 
 def require_provider(target: Target) -> None:
-    """Raise MissingError where ONNX Runtime lacks the target's provider here, RecipeError where all do."""
+    """Raise RecipeError for a provider that no ONNX Runtime has, MissingError for one that this lacks."""
     import onnxruntime as ort
 
-    available, known = ort.get_available_providers(), ort.get_all_providers()
-    if target.provider not in known:
+    available = [name for name in ort.get_available_providers() if name != REMOTE]
+    if target.provider not in ort.get_all_providers():
+        by_word = {_word(name): name for name in available}
+        near = difflib.get_close_matches(_word(target.provider), by_word, n=1)
         raise RecipeError(
             f"ONNX Runtime knows no {target.provider}.",
             where="target.provider",
             accepted=", ".join(available),
-            hint=did_you_mean(target.provider, known),
+            hint=f"did you mean '{by_word[near[0]]}'?" if near else None,
         )
     if target.provider not in available:
         raise MissingError(
@@ -83,6 +89,11 @@ def require_provider(target: Target) -> None:
             accepted=", ".join(available),
             hint="install a build of ONNX Runtime that has it; modelwright[gpu] has CUDAExecutionProvider",
         )
+
+
+def _word(provider: str) -> str:
+    """What tells a provider from the others."""
+    return provider.removesuffix("ExecutionProvider").lower()
 
 
 def session_on(

@@ -42,6 +42,7 @@ def prepared(model: ir.Model, folder: Path) -> Path:
 def matching(model: ir.Model, patterns: Sequence[str], where: str) -> list[str]:
     """Names of the nodes that match any pattern. Raises RecipeError for a pattern that matches none."""
     names = [str(node.name) for node in model.graph]
+    examples = constant_layers(model, ("MatMul", "Gemm")) or names
     found: set[str] = set()
     for pattern in patterns:
         hits = fnmatch.filter(names, pattern)
@@ -49,7 +50,7 @@ def matching(model: ir.Model, patterns: Sequence[str], where: str) -> list[str]:
             raise RecipeError(
                 f"The pattern '{pattern}' matches no node of the graph.",
                 where=where,
-                accepted=f"patterns over names such as {', '.join(names[:3])}",
+                accepted=f"patterns over names such as {', '.join(examples[:3])}",
                 hint=did_you_mean(pattern, names),
             )
         found.update(hits)

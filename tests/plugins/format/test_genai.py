@@ -9,7 +9,7 @@ import pytest
 
 from modelwright.api.model import Model
 from modelwright.api.target import Target
-from modelwright.errors import MissingError, RecipeError
+from modelwright.errors import RecipeError
 from modelwright.testing.absence import run_without
 from modelwright_plugins.export.genai import ExportGenAI
 from modelwright_plugins.format.genai import CONFIG_FILE, GenAI
@@ -103,7 +103,7 @@ def test_a_prompt_longer_than_the_context_is_refused(folder: Model) -> None:
 
 
 def test_a_provider_that_is_not_there_is_named(folder: Model) -> None:
-    with pytest.raises(MissingError, match="has no TensorrtExecutionProvider"):
+    with pytest.raises(RecipeError, match="do not run on TensorrtExecutionProvider"):
         GenAIRunner(folder, Target(threads=1, provider="TensorrtExecutionProvider"))
 
 
