@@ -136,6 +136,12 @@ OVERRIDES = [
         2,
         ["validate.gates.parity has no value", "~validate.gates.parity"],
     ),
+    (
+        ["toy.yaml", "target.provider=CUDAExecutionProvider"],
+        2,
+        ["target is refused: CUDAExecutionProvider runs on a GPU", "override 'target.provider="],
+    ),
+    (["toy.yaml", "target.provider=cpu"], 2, ["target.provider cannot be 'cpu'", "CPUExecutionProvider or"]),
     (["toy.yaml", "stages.double.facto=3"], 2, ["'facto' is not a key", "override 'stages.double.facto=3'"]),
     (["toy.yaml", "stages.duble.factor=3"], 2, ["'duble' in stages says no 'use'"]),
     (["toy.yaml", "~stages.nothing"], 2, ["stages.nothing"]),

@@ -33,6 +33,11 @@ class Origin:
                     return f"key {key}, in {file}"
         return f"key {key}"
 
+    def of_mapping(self, key: str) -> str:
+        """The same for a mapping whose entries do not go together: what changed one, if anything did."""
+        below = [text for text in self._overrides if text.lstrip("+~").startswith(f"{key}.")]
+        return f"key {key}, set by the override '{below[-1]}'" if below else self.of(key)
+
     def _override_of(self, key: str) -> str | None:
         """The override that set a key: the one that names most of it, and of those the last."""
         # `model=local` chooses a file, and it is that file which sets `model.path`.

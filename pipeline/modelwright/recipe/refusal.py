@@ -61,7 +61,7 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
     quote = first["type"] == "string_type" and isinstance(first["input"], int | float)
     return RecipeError(
         f"{refused}: {message}{more}.",
-        where=origin.of(path),
+        where=origin.of_mapping(path) if several else origin.of(path),
         hint=f"quote it: '{first['input']}'" if quote else None,
     )
 
