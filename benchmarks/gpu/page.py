@@ -15,6 +15,7 @@ PLOT_FILE = "gpu-attention.svg"
 OF_RUNTIMES = {
     "ONNX Runtime": "ONNX Runtime's ids come from the host.",
     "CUDA graph": "Those of CUDA graphs are on the GPU, as PyTorch's are.",
+    "MiB": "MiB are what a prompt made PyTorch allocate, and what others took of the driver up to there.",
     "TensorRT": "TensorRT's come from the host, and it gives the logits of every position of a prompt.",
 }
 
@@ -109,13 +110,15 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
 
 def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = [name for row in rows for name in row["token_ms"]]
+    if any("prompt_bytes" in row for row in rows):
+        names.append("MiB")
     told = [text for word, text in OF_RUNTIMES.items() if any(word in name for name in names)]
     return _llamas(
         rows,
         roof,
         "Llamas in float16, in several runtimes",
         "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
-        f"roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits. "
+        "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits. "
         f"{' '.join(told)}",
     )
 

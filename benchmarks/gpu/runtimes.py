@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import torch
 
 from benchmarks.gpu.decoder import BATCHES, PROMPTS, prompt_call, step_call
 from benchmarks.gpu.engines import TARGETS, usable_libraries
-from benchmarks.gpu.timing import Call, free, take_turns
+from benchmarks.gpu.timing import Call, driver_bytes, free, peak_bytes, take_turns
 from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
@@ -58,37 +59,58 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
         done = run_stages(STAGES, checkpoint, work, target="cuda")
         folder = done.models["cast"].path
         network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).cuda().eval()
-        graphs: dict[str, _Graph | _Engine] = {
-            name: _Graph(done.models[step]) for name, step in GRAPHS.items()
-        }
+        runtimes: dict[str, _Runtime] = {name: _Graph(done.models[step]) for name, step in GRAPHS.items()}
         for library in usable_libraries():
             made = run_stages(ENGINE, checkpoint, work, target=TARGETS[library])
-            graphs[TITLES[library]] = _Engine(made.models["compile"])
+            runtimes[TITLES[library]] = _Engine(made.models["compile"])
         for batch in BATCHES:
             for length in PROMPTS:
                 ids = torch.randint(0, 30000, (batch, length), device="cuda")
-                bound = {name: graph.calls(ids) for name, graph in graphs.items()}
                 prompts = {"PyTorch sdpa": prompt_call(network, ids)}
                 steps = {"PyTorch sdpa": step_call(network, ids)}
-                prompts |= {name: calls[0] for name, calls in bound.items()}
-                steps |= {name: calls[1] for name, calls in bound.items()}
-                for name, graph in graphs.items():
-                    if isinstance(graph, _Graph) and (recorded := graph.recorded(batch, length)):
+                peaks = {name: peak_bytes(call) for name, call in prompts.items()}
+                for name, runtime in runtimes.items():
+                    prompts[name], steps[name] = runtime.begin(ids)
+                    peaks[name] = runtime.taken
+                    if recorded := runtime.recorded(batch, length):
                         steps[f"{name}, CUDA graph"] = recorded
                 yield {
                     "shape": shape,
                     "batch": batch,
                     "length": length,
                     "prompt_ms": take_turns(prompts, rounds=5),
+                    "prompt_bytes": peaks,
                     "token_ms": take_turns(steps, rounds=5),
                 }
-                del prompts, steps, bound
+                del prompts, steps
                 free()
-        del network, graphs
+        del network, runtimes
         free()
 
 
-class _Graph:
+class _Runtime(ABC):
+    """A model in a runtime that keeps what it took of the GPU: `taken` bytes beyond those of loading it."""
+
+    taken = 0
+
+    @abstractmethod
+    def calls(self, ids: torch.Tensor) -> tuple[Call, Call]:
+        """Reading the prompt, and one token behind it."""
+
+    def begin(self, ids: torch.Tensor) -> tuple[Call, Call]:
+        """The same, once the prompt was read and what that took counted."""
+        before = driver_bytes()
+        prompt, token = self.calls(ids)
+        prompt()
+        self.taken += max(0, driver_bytes() - before)
+        return prompt, token
+
+    def recorded(self, batch: int, length: int) -> Call | None:
+        """The token as a CUDA graph; None where there is none."""
+        return None
+
+
+class _Graph(_Runtime):
     """A session whose cache is one buffer on the GPU, that attention appends to."""
 
     def __init__(self, model: Model) -> None:
@@ -157,7 +179,7 @@ def _recording(model: Model) -> onnxruntime.InferenceSession | None:
         return None
 
 
-class _Engine:
+class _Engine(_Runtime):
     """An engine that joins its cache with what is new in each run, and gives the logits of every position."""
 
     def __init__(self, model: Model) -> None:
