@@ -116,10 +116,10 @@ def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section
     return _llamas(
         rows,
         roof,
-        "Llamas in float16, in several runtimes",
+        "Llamas in several runtimes",
         "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
         "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits. "
-        f"{' '.join(told)}",
+        f"PyTorch computes in float16, and so do others where they name no bits. {' '.join(told)}",
     )
 
 

@@ -29,16 +29,19 @@ if TYPE_CHECKING:
     import onnxruntime
 
 TARGET = Target(device="cuda", provider="CUDAExecutionProvider")
-STAGES: dict[str, dict[str, Any]] = {
+EXPORT: dict[str, dict[str, Any]] = {
     "cast": {"use": "cast.dtype", "dtype": "fp16"},
     "export": {"use": "export.onnx", "opset": 23},
-    "compile": {"use": "compile.onnxruntime", "variant": "fused"},
-    "quantize": {"use": "quantize.onnx_weight_only", "method": "rtn", "block_size": 32, "after": "export"},
-    "compile4": {"use": "compile.onnxruntime", "variant": "fused"},
+}
+FUSED: dict[str, dict[str, Any]] = {"compile": {"use": "compile.onnxruntime", "variant": "fused"}}
+QUANTIZE = {"use": "quantize.onnx_weight_only", "method": "rtn", "block_size": 32}
+CHAINS: dict[str, dict[str, dict[str, Any]]] = {
+    "ONNX Runtime": {**EXPORT, **FUSED},
+    "ONNX Runtime, 4 bits": {**EXPORT, "quantize": QUANTIZE, **FUSED},
 }
 ENGINE: dict[str, dict[str, Any]] = {
-    "cast": STAGES["cast"],
-    "export": {**STAGES["export"], "attention": "attention"},
+    "cast": EXPORT["cast"],
+    "export": {**EXPORT["export"], "attention": "attention"},
     "compile": {
         "use": "compile.tensorrt",
         "profiles": [
@@ -47,7 +50,6 @@ ENGINE: dict[str, dict[str, Any]] = {
         ],
     },
 }
-GRAPHS = {"ONNX Runtime": "compile", "ONNX Runtime, 4 bits": "compile4"}
 
 
 def measure(work: Path) -> Iterator[dict[str, Any]]:
@@ -56,13 +58,13 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
 
     for shape in SHAPES:
         checkpoint = write_checkpoint(shape, work)
-        done = run_stages(STAGES, checkpoint, work, target="cuda")
-        folder = done.models["cast"].path
+        made = {name: run_stages(chain, checkpoint, work, target="cuda") for name, chain in CHAINS.items()}
+        folder = made["ONNX Runtime"].models["cast"].path
         network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).cuda().eval()
-        runtimes: dict[str, _Runtime] = {name: _Graph(done.models[step]) for name, step in GRAPHS.items()}
+        runtimes: dict[str, _Runtime] = {name: _Graph(done.models["compile"]) for name, done in made.items()}
         for library in usable_libraries():
-            made = run_stages(ENGINE, checkpoint, work, target=TARGETS[library])
-            runtimes[TITLES[library]] = _Engine(made.models["compile"])
+            done = run_stages(ENGINE, checkpoint, work, target=TARGETS[library])
+            runtimes[TITLES[library]] = _Engine(done.models["compile"])
         for batch in BATCHES:
             for length in PROMPTS:
                 ids = torch.randint(0, 30000, (batch, length), device="cuda")
