@@ -22,13 +22,17 @@ COMPILED_LENGTH = 128  # compiling takes long: this length alone
 LONGEST = 256  # what the model is described to take, and an engine is built for
 HIDDEN, LAYERS, INNER = 384, 6, 1536
 MODEL = "minilm"
-STAGES: dict[str, dict[str, Any]] = {
+EXPORT: dict[str, dict[str, Any]] = {
     "cast": {"use": "cast.dtype", "dtype": "fp16"},
     "export": {"use": "export.onnx", "opset": 23},
-    "compile": {"use": "compile.onnxruntime", "variant": "contrib"},
+}
+VARIANTS = {
+    "ONNX Runtime": "standard",
+    "ONNX Runtime, its own operators": "contrib",
+    "ONNX Runtime, lengths for a mask": "lengths",
 }
 ENGINE: dict[str, dict[str, Any]] = {
-    **{name: STAGES[name] for name in ("cast", "export")},
+    **EXPORT,
     "compile": {
         "use": "compile.tensorrt",
         "profiles": [
@@ -38,7 +42,6 @@ ENGINE: dict[str, dict[str, Any]] = {
     },
 }
 CUDA = Target(device="cuda")
-GRAPHS = {"ONNX Runtime": "export", "ONNX Runtime, its own operators": "compile"}
 
 
 def flops(batch: int, length: int) -> float:
@@ -51,15 +54,24 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     """A row for each batch and length, milliseconds from ids on the GPU to the last hidden states there."""
     from transformers import AutoModel
 
-    done = run_stages(STAGES, MODEL, work, target="cuda")
-    checkpoint = done.models["cast"].path
+    made = {
+        name: run_stages(
+            {**EXPORT, "compile": {"use": "compile.onnxruntime", "variant": variant}},
+            MODEL,
+            work,
+            target="cuda",
+        )
+        for name, variant in VARIANTS.items()
+    }
+    checkpoint = made["ONNX Runtime"].models["cast"].path
     networks = {
         way: AutoModel.from_pretrained(checkpoint, dtype=torch.float16, attn_implementation=way).cuda().eval()
         for way in ("eager", "sdpa")
     }
     compiled = torch.compile(networks["sdpa"])
-    sessions = {name: _session(done.models[step].path / "model.onnx") for name, step in GRAPHS.items()}
-    recording = _session(done.models["compile"].path / "model.onnx", enable_cuda_graph="1")
+    graphs = {name: done.models["compile"].path / "model.onnx" for name, done in made.items()}
+    sessions = {name: _session(graph) for name, graph in graphs.items()}
+    recording = _session(graphs["ONNX Runtime, lengths for a mask"], enable_cuda_graph="1")
     engines = {TITLES[library]: LoadedEngine(_engine(library, work), CUDA) for library in usable_libraries()}
     for length in LENGTHS:
         for batch in BATCHES:

@@ -64,8 +64,10 @@ def test_onnxruntime_runs_on_cuda(
     model: Model = request.getfixturevalue(kind)
     cast, _ = apply(stage("cast.dtype", dtype=dtype), model, tmp_path / "cast")
     exported, _ = apply(stage("export.onnx", opset=23), cast, tmp_path / "onnx")
-    runner, exact = Onnx().runner(exported, CUDA), Torch().runner(model, CPU)
-    assert runner.describe()["provider"] == "CUDAExecutionProvider"
-    texts = ["a text", "another text that is longer than the first"]
-    found, wanted = (each.run(texts) for each in (runner, exact))
-    np.testing.assert_allclose(found, wanted, rtol=0.02, atol=1e-3 if dtype == "fp32" else 2e-2)
+    fused, _ = apply(stage("compile.onnxruntime", variant="lengths"), exported, tmp_path / "lengths")
+    exact, texts = Torch().runner(model, CPU), ["a text", "another text that is longer than the first"]
+    for graph in (exported, fused):
+        runner = Onnx().runner(graph, CUDA)
+        assert runner.describe()["provider"] == "CUDAExecutionProvider"
+        found, wanted = (each.run(texts) for each in (runner, exact))
+        np.testing.assert_allclose(found, wanted, rtol=0.02, atol=1e-3 if dtype == "fp32" else 2e-2)

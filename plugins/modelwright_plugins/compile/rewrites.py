@@ -25,7 +25,7 @@ def drop_unattended_rows(model: ir.Model) -> int:
     Equal wherever each text has at least one token, as every tokenizer with a start token gives.
     """
     done = 0
-    for node in _attentions(model):
+    for node in attentions(model):
         users = _users(node.outputs[0])
         if len(users) == 1 and users[0].op_type == "Where" and users[0].inputs[2] is node.outputs[0]:
             _replace(users[0].outputs[0], node.outputs[0])
@@ -42,10 +42,10 @@ def share_key_mask(model: ir.Model) -> int:
     """
     import onnx_ir as ir
 
-    nodes = [node for node in _attentions(model) if len(node.inputs) > 3 and node.inputs[3] is not None]
+    nodes = [node for node in attentions(model) if len(node.inputs) > 3 and node.inputs[3] is not None]
     masks = {node.inputs[3] for node in nodes}
     given = [value for value in model.graph.inputs if value.name == "attention_mask"]
-    if len(masks) != 1 or not given or not _is_key_mask(model, next(iter(masks))):
+    if len(masks) != 1 or not given or not is_key_mask(model, next(iter(masks))):
         return 0
     graph, tape = model.graph, ir.tape.Tape()
     shown = tape.op("Cast", [given[0]], attributes={"to": int(ir.DataType.FLOAT)})
@@ -70,7 +70,7 @@ def share_key_mask(model: ir.Model) -> int:
 def flatten_heads(model: ir.Model) -> int:
     """Use the 3-D form of `Attention`, [batch, length, hidden]: its reshapes and transposes go away."""
     done = 0
-    for node in _attentions(model):
+    for node in attentions(model):
         split = [_split_heads(node.inputs[index]) for index in range(3)]
         merged = _merged_heads(node.outputs[0])
         if merged is None or not all(split) or len({heads for _, heads in filter(None, split)}) != 1:
@@ -118,7 +118,8 @@ def fuse_for_provider(model: ir.Model, provider: str) -> int:
     return sum(node.domain == "com.microsoft" for node in model.graph) - before
 
 
-def _attentions(model: ir.Model) -> list[ir.Node]:
+def attentions(model: ir.Model) -> list[ir.Node]:
+    """The `Attention` operators of ONNX in a graph."""
     return [node for node in model.graph if node.op_type == "Attention" and node.domain == ""]
 
 
@@ -178,7 +179,7 @@ def _last_element(shape: ir.Value | None) -> int | None:
     return None if tensor is None else int(tensor.numpy().reshape(-1)[-1])
 
 
-def _is_key_mask(model: ir.Model, mask: ir.Value) -> bool:
+def is_key_mask(model: ir.Model, mask: ir.Value) -> bool:
     """Run a mask's own subgraph on random padding: whether it hides exactly the padded keys."""
     attended = np.random.default_rng(0).integers(0, 2, (3, 11))
     attended[:, 0] = 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelwright.api.model import TASKS, ModelSpec, Task
 from modelwright.api.target import Target
+from modelwright_plugins.compile.key_lengths import attend_by_lengths
 from modelwright_plugins.compile.native_attention import absorb_into_attention
 from modelwright_plugins.compile.packing import pack_products
 from modelwright_plugins.compile.rewrites import (
@@ -16,6 +17,7 @@ from modelwright_plugins.compile.rewrites import (
     keep_norms_plain,
     share_key_mask,
 )
+from modelwright_plugins.format.onnx_cuda import CUDA
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -41,6 +43,13 @@ def _fused(model: ir.Model, target: Target, spec: ModelSpec) -> int:
     return pack_products(model) + absorb_into_attention(model, spec.max_length)
 
 
+def _lengths(model: ir.Model, target: Target, spec: ModelSpec) -> int:
+    # The provider of the CPU computes attention in tiles only without a mask of any kind.
+    if target.provider != CUDA or not (done := attend_by_lengths(model)):
+        return 0
+    return done + fuse_for_provider(model, target.provider)
+
+
 def _contrib(model: ir.Model, target: Target, spec: ModelSpec) -> int:
     return fuse_for_provider(model, target.provider)
 
@@ -49,6 +58,7 @@ def _contrib(model: ir.Model, target: Target, spec: ModelSpec) -> int:
 VARIANTS: dict[str, Form] = {
     "fused": Form(_fused, GENERATES),
     "packed": Form(_exact(pack_products), GENERATES),
+    "lengths": Form(_lengths, ENCODES),
     "lean": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain), ENCODES),
     "flat": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads), ENCODES),
     "standard": Form(None, TASKS),

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from modelwright.api.dataset import Record
 from modelwright.api.model import Model
-from modelwright.errors import RecipeError
+from modelwright.errors import RecipeError, StageError
 from modelwright.testing.texts import sentences
+from modelwright_plugins.compile import onnxruntime, variants
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
+from modelwright_plugins.compile.variants import Form
 from modelwright_plugins.format.onnx import Onnx
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.onnx_outputs import cosines, outputs
 from tests.plugins.stage_context import FolderContext
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 pytest.importorskip("onnxscript", reason="needs the export extra")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -50,6 +56,27 @@ def test_auto_measures_what_applies_and_keeps_one(tiny_onnx: Model, tmp_path: Pa
     assert [row["kept"] for row in rows].count("yes") == 1
     assert all(row["cosine mean"] > 0.9999 and row["ms"] > 0 for row in rows)
     np.testing.assert_allclose(outputs(model), outputs(tiny_onnx), atol=1e-4)
+
+
+def test_auto_leaves_out_what_does_not_run(
+    tiny_onnx: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(graph: ir.Model, *_: object) -> int:
+        node = next(node for node in graph.graph if node.op_type == "Gelu")
+        node.op_type = "NoSuchOperator"
+        return 1
+
+    forms = {"lean": Form(unknown, ("embed",)), "standard": Form(None, ("embed",))}
+    monkeypatch.setattr(variants, "VARIANTS", forms)
+    monkeypatch.setattr(onnxruntime, "VARIANTS", forms)
+    model, ctx = compiled(tiny_onnx, tmp_path / "auto", variant="auto", data="docs", rounds=3)
+    assert [row["variant"] for row in ctx.records["variants"]] == ["standard"]
+    np.testing.assert_allclose(outputs(model), outputs(tiny_onnx), atol=1e-4)
+
+
+def test_lengths_are_for_the_provider_that_gains_by_them(tiny_onnx: Model, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="'lengths' does not apply"):
+        compiled(tiny_onnx, tmp_path, variant="lengths")
 
 
 def test_a_statically_quantized_graph_takes_the_same_rewrites(tiny_onnx: Model, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from modelwright.api.model import Model
+from modelwright_plugins.compile.key_lengths import attend_by_lengths
 from modelwright_plugins.compile.rewrites import (
     drop_unattended_rows,
     flatten_heads,
@@ -69,6 +70,34 @@ def test_rewrites_apply_to_a_quantized_graph_too(tiny_onnx: Model, tmp_path: Pat
     assert flatten_heads(graph) == 2
     changed = as_model(graph, quantized, tmp_path / "changed")
     np.testing.assert_allclose(outputs(changed), outputs(quantized), atol=2e-2)
+
+
+def test_lengths_of_texts_serve_for_a_mask(tiny_onnx: Model, tmp_path: Path) -> None:
+    quantized = FolderContext(tmp_path / "int8").apply(QuantizeOnnxDynamic(), tiny_onnx)
+    for model, tolerance in ((tiny_onnx, 1e-5), (quantized, 2e-2)):
+        graph = load_graph(model.path)
+        assert attend_by_lengths(graph) == 2
+        changed = as_model(graph, model, tmp_path / f"changed-{tolerance}")
+        operators = Onnx().graph_operators(changed)
+        assert operators["MultiHeadAttention"] == 2
+        assert "Attention" not in operators
+        for batch_size in (1, 7):  # rows of unequal length
+            np.testing.assert_allclose(
+                outputs(changed, batch_size=batch_size), outputs(model, batch_size=batch_size), atol=tolerance
+            )
+
+
+@pytest.mark.parametrize("attribute", ["is_causal", "another mask"])
+def test_attention_that_lengths_do_not_tell_is_left_alone(tiny_onnx: Model, attribute: str) -> None:
+    import onnx_ir as ir
+
+    graph = load_graph(tiny_onnx.path)
+    node = next(node for node in graph.graph if node.op_type == "Attention")
+    if attribute == "is_causal":
+        node.attributes[attribute] = ir.AttrInt64(attribute, 1)
+    else:
+        node.replace_input_with(3, add_initializer(graph.graph, "mask", np.zeros((1, 1, 1, 1), np.float32)))
+    assert attend_by_lengths(graph) == 0
 
 
 def test_contrib_operators_are_equal(tiny_onnx: Model, tmp_path: Path) -> None:
