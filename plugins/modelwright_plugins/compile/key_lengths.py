@@ -26,7 +26,9 @@ def attend_by_lengths(model: ir.Model) -> int:
 
     With a mask ONNX Runtime's CUDA provider writes scores out; with lengths, and where each text begins
     (`MASK_1D_KEY_SEQ_LEN_START`), it computes attention in tiles, in memory that grows with the length.
-    Done only where all layers read one mask that hides just the padded keys. Returns how many were changed.
+    Done only where all layers read one mask that hides just the padded keys, in float16 and for heads whose
+    width is a multiple of 8: for others the provider takes beginnings for masked keys. Returns how many were
+    changed.
     """
     import onnx_ir as ir
 
@@ -37,7 +39,8 @@ def attend_by_lengths(model: ir.Model) -> int:
     if len(masks) != 1 or mask is None or given is None or not is_key_mask(model, mask):
         return 0
     drop_unattended_rows(model)
-    if flatten_heads(model) < len(nodes) or not all(map(_is_plain, nodes)):
+    flatten_heads(model)
+    if not all(map(_is_plain, nodes)):
         return 0
     lengths = _lengths(model.graph, given)
     for node in nodes:
@@ -64,10 +67,17 @@ def attend_by_lengths(model: ir.Model) -> int:
 
 
 def _is_plain(node: ir.Node) -> bool:
-    """Whether MultiHeadAttention computes the same: a key for each query's head, nothing causal or capped."""
+    """Whether the provider computes it in tiles: in float16, a key for each query's head, nothing capped."""
+    import onnx_ir as ir
+
+    query = node.inputs[0]
+    assert query is not None
+    hidden = query.shape[-1] if query.shape is not None else None
     heads = {node.attributes.get_int(name, 0) for name in ("q_num_heads", "kv_num_heads")}
     causal, cap = node.attributes.get_int("is_causal", 0), node.attributes.get_float("softcap", 0.0)
-    return len(heads) == 1 and not causal and not cap and len(node.outputs) == 1
+    if query.dtype != ir.DataType.FLOAT16 or not isinstance(hidden, int) or len(heads) != 1 or 0 in heads:
+        return False
+    return not (hidden // max(heads)) % 8 and not causal and not cap and len(node.outputs) == 1
 
 
 def _lengths(graph: ir.Graph, mask: ir.Value) -> ir.Value:

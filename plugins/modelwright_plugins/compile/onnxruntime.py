@@ -52,12 +52,12 @@ class CompileOnnxRuntime(
     rows of unequal length padded on the right, as those of ONNX Runtime GenAI's model builder do. A graph
     that a variant finds nothing in stays as it is.
 
-    For encoders: `standard` is the graph as it comes. `lengths`, for the CUDA provider, tells attention each
-    text's length in place of a mask, so that it needs no memory for scores; rows are padded on the right.
-    `flat` uses the 3-D form of `Attention`, one shared key
-    mask, and none of the exporter's guards. `lean` also keeps residual additions apart from normalization,
-    whose fused CPU kernel is slow. `contrib` uses ONNX Runtime's own fused operators. `extended` is
-    `standard` after ONNX Runtime's offline optimization at that level.
+    For encoders: `standard` is the graph as it comes. `lengths`, for float16 and the CUDA provider, tells
+    attention each text's length in place of a mask, so that it computes in tiles; rows are padded on the
+    right. `flat` uses the 3-D form of `Attention`, one shared key mask, and none of the exporter's guards.
+    `lean` also keeps residual additions apart from normalization, whose fused CPU kernel is slow. `contrib`
+    uses ONNX Runtime's own fused operators. `extended` is `standard` after ONNX Runtime's offline
+    optimization at that level.
 
     `auto` builds all that apply, measures each in a process of its own against the first, and keeps the
     fastest whose parity with the input holds and whose speed-up clears the 95 % interval, with one text at a
