@@ -18,7 +18,7 @@ from benchmarks.gpu.page import PLOT_FILE, page
 from benchmarks.gpu.plot import attention_plot
 from benchmarks.record import heading, write
 
-TABLES = ("attention", "encoder", "decoder", "runtimes")
+TABLES = ("attention", "encoder", "decoder", "runtimes", "recipes")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("This benchmark needs an NVIDIA GPU and a CUDA build of torch.")
         return 4
-    from benchmarks.gpu import attention, decoder, encoder, roof, runtimes, timing
+    from benchmarks.gpu import attention, decoder, encoder, recipes, roof, runtimes, timing
 
     with tempfile.TemporaryDirectory() as work:
         tables: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             "encoder": lambda: encoder.measure(Path(work)),
             "decoder": decoder.measure,
             "runtimes": lambda: runtimes.measure(Path(work)),
+            "recipes": lambda: recipes.measure(Path(work)),
         }
         failed = False
         for name in arguments.table or TABLES:

@@ -32,7 +32,13 @@ class Section(NamedTuple):
 def page(document: dict[str, Any]) -> str:
     """The page of one table."""
     roof, device = document["roof"], document["device"]
-    tables = {"attention": _attention, "encoder": _encoder, "decoder": _decoder, "runtimes": _runtimes}
+    tables = {
+        "attention": _attention,
+        "encoder": _encoder,
+        "decoder": _decoder,
+        "runtimes": _runtimes,
+        "recipes": _recipes,
+    }
     title, text, header, cells = tables[document["table"]](document["rows"], roof)
     lines = [
         f"# {title}",
@@ -40,10 +46,7 @@ def page(document: dict[str, Any]) -> str:
         f"{document['date']} · {device['name']}, driver {device['driver_version']}, torch "
         f"{device['torch']} · `{document['command']}`",
         "",
-        f"A bf16 product of two 8,192 x 8,192 matrices runs at {roof['flops'] / 1e12:.0f} TFLOP/s, a copy "
-        f"moves {roof['bytes'] / 1e12:.2f} TB/s: the roof that shares are of. Times are medians of rounds in "
-        "which contenders take turns, by CUDA events.",
-        "",
+        *(_roof(roof) if document["table"] != "recipes" else []),
         text,
         "",
         *grid(header, cells),
@@ -53,6 +56,15 @@ def page(document: dict[str, Any]) -> str:
     if document["failed"]:
         lines += ["", f"Not finished: `{document['failed'].strip().splitlines()[-1]}`"]
     return "\n".join(lines) + "\n"
+
+
+def _roof(roof: dict[str, float]) -> list[str]:
+    return [
+        f"A bf16 product of two 8,192 x 8,192 matrices runs at {roof['flops'] / 1e12:.0f} TFLOP/s, a copy "
+        f"moves {roof['bytes'] / 1e12:.2f} TB/s: the roof that shares are of. Times are medians of rounds in "
+        "which contenders take turns, by CUDA events.",
+        "",
+    ]
 
 
 def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
@@ -120,6 +132,22 @@ def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section
         "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
         "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits. "
         f"PyTorch computes in float16, and so do others where they name no bits. {' '.join(told)}",
+    )
+
+
+def _recipes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
+    cells = [
+        [
+            *(row[key] for key in ("recipe", "verdict", "gate", "asked", "judged")),
+            "passed" if row["passed"] else "**failed**",
+        ]
+        for row in rows
+    ]
+    return Section(
+        "Recipes for GPUs",
+        "What each gate of a recipe asks, and the pessimistic end of the interval that it was judged by.",
+        ["recipe", "verdict", "gate", "asked", "judged by", ""],
+        cells,
     )
 
 

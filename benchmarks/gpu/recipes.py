@@ -1,0 +1,41 @@
+"""Recipes for NVIDIA GPUs, run to their verdict: what each gate asked, and what it was judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import modelwright
+from benchmarks.gpu.engines import TARGETS, usable_libraries
+from modelwright.errors import ModelwrightError
+from modelwright.report.units import quantity
+
+ON_CUDA = (("lm-cuda-int4", ""), ("encoder-cuda-fp16", ""), ("lm-int8-onnx", "target=cuda"))
+ENGINES = ("encoder-tensorrt-fp16", "encoder-tensorrt-int8", "lm-tensorrt-fp16")
+
+
+def runs() -> list[tuple[str, str]]:
+    """Recipes, each with an override or none; those of TensorRT where it serves the GPU here."""
+    return [*ON_CUDA, *((name, f"target={TARGETS[item]}") for item in usable_libraries() for name in ENGINES)]
+
+
+def measure(work: Path) -> Iterator[dict[str, Any]]:
+    """A row for each gate of each recipe, with the recipe's verdict, or one that says why a run failed."""
+    for name, override in runs():
+        row: dict[str, Any] = {"recipe": f"{name} {override}".strip()}
+        try:
+            overrides = [override] if override else []
+            ran = modelwright.run(name, overrides, artifacts=work / "artifacts", store=work / "store")
+        except ModelwrightError as error:
+            yield {**row, "verdict": "failed", "gate": "", "asked": "", "judged": error.what, "passed": False}
+            continue
+        for gate in ran.report.gates:
+            yield {
+                **row,
+                "verdict": ran.report.verdict,
+                "gate": gate.name,
+                "asked": gate.asked,
+                "judged": quantity(gate.measured, gate.unit),
+                "passed": gate.passed,
+            }
