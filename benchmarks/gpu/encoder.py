@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu.engines import TARGETS, usable_libraries
+from benchmarks.gpu.steps import CUDA, EXPORT, TARGETS, usable_libraries
 from benchmarks.gpu.timing import Call, free, peak_bytes, replayed, take_turns
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
-from modelwright.api.target import Target, TensorRTLibrary
+from modelwright.api.target import TensorRTLibrary
+from modelwright.errors import RecipeError
+from modelwright_plugins.format.onnx_capture import NOT_CAPTURED, run_options
+from modelwright_plugins.format.onnx_session import open_session
 from modelwright_plugins.format.tensorrt_engine import LoadedEngine
 from modelwright_plugins.tensorrt.library import TITLES
 
@@ -22,10 +25,6 @@ COMPILED_LENGTH = 128  # compiling takes long: this length alone
 LONGEST = 256  # what the model is described to take, and an engine is built for
 HIDDEN, LAYERS, INNER = 384, 6, 1536
 MODEL = "minilm"
-EXPORT: dict[str, dict[str, Any]] = {
-    "cast": {"use": "cast.dtype", "dtype": "fp16"},
-    "export": {"use": "export.onnx", "opset": 23},
-}
 VARIANTS = {
     "ONNX Runtime": "standard",
     "ONNX Runtime, its own operators": "contrib",
@@ -41,7 +40,6 @@ ENGINE: dict[str, dict[str, Any]] = {
         ],
     },
 }
-CUDA = Target(device="cuda")
 
 
 def flops(batch: int, length: int) -> float:
@@ -69,9 +67,9 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
         for way in ("eager", "sdpa")
     }
     compiled = torch.compile(networks["sdpa"])
-    graphs = {name: done.models["compile"].path / "model.onnx" for name, done in made.items()}
-    sessions = {name: _session(graph) for name, graph in graphs.items()}
-    recordings = _recordings(graphs)
+    graphs = {name: done.models["compile"] for name, done in made.items()}
+    sessions = {name: open_session(graph, CUDA) for name, graph in graphs.items()}
+    recordings, unrecorded = _recordings(graphs)
     engines = {TITLES[library]: LoadedEngine(_engine(library, work), CUDA) for library in usable_libraries()}
     for length in LENGTHS:
         for batch in BATCHES:
@@ -98,6 +96,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 "ms": take_turns(contenders),
                 "bytes": peaks,
                 "least_cosine": _least_cosines(contenders),
+                "unrecorded": unrecorded,
             }
             free()
 
@@ -120,29 +119,19 @@ def _forward(network: Any, inputs: dict[str, torch.Tensor]) -> Call:
     return call
 
 
-def _recordings(graphs: dict[str, Path]) -> dict[str, Any]:
-    """Sessions that record kernels, of the graphs that allow it."""
-    sessions = {}
+def _recordings(graphs: dict[str, Model]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Sessions that record kernels, of the graphs that allow it, and why others do not."""
+    sessions, reasons = {}, {}
     for name, graph in graphs.items():
         try:
-            sessions[name] = _session(graph, enable_cuda_graph="1")
-        except Exception as error:  # ONNX Runtime's Fail is no public class
-            print(f"{name}: {error}")
-    return sessions
+            sessions[name] = open_session(graph, CUDA, graph_capture=True)
+        except RecipeError as error:
+            reasons[name] = error.what
+    return sessions, reasons
 
 
-def _session(graph: Path, **options: str) -> Any:
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(str(graph), providers=[("CUDAExecutionProvider", options)])
-    assert session.get_providers()[0] == "CUDAExecutionProvider", session.get_providers()
-    return session
-
-
-def _bound(session: Any, inputs: dict[str, torch.Tensor], graph: str | None = None) -> Call:
+def _bound(session: Any, inputs: dict[str, torch.Tensor], graph: str = NOT_CAPTURED) -> Call:
     """A run with inputs and outputs that stay on the GPU, as a CUDA graph where that has a number."""
-    import onnxruntime as ort
-
     batch, length = inputs["input_ids"].shape
     output = torch.empty(batch, length, HIDDEN, dtype=torch.float16, device="cuda")
     binding = session.io_binding()
@@ -156,9 +145,7 @@ def _bound(session: Any, inputs: dict[str, torch.Tensor], graph: str | None = No
         output = output.float()
     binding.bind_output(name, "cuda", 0, kind, tuple(output.shape), output.data_ptr())
 
-    options = ort.RunOptions()
-    if graph is not None:
-        options.add_run_config_entry("gpu_graph_id", graph)
+    options = run_options(graph)
 
     def call() -> torch.Tensor:
         session.run_with_iobinding(binding, options)

@@ -15,7 +15,6 @@ PLOT_FILE = "gpu-attention.svg"
 OF_RUNTIMES = {
     "ONNX Runtime": "ONNX Runtime's ids come from the host.",
     "CUDA graph": "Those of CUDA graphs are on the GPU, as PyTorch's are.",
-    "MiB": "MiB are what a prompt made PyTorch allocate, and what others took of the driver up to there.",
     "TensorRT": "TensorRT's come from the host, and it gives the logits of every position of a prompt.",
 }
 
@@ -91,6 +90,8 @@ def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Sectio
 def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
     held = list(rows[0]["bytes"]) if rows else []
+    unrecorded = rows[0].get("unrecorded", {}) if rows else {}
+    reasons = "".join(f" Not recorded as a CUDA graph: {name} ({why})." for name, why in unrecorded.items())
     cells = [
         [
             f"{row['batch']} x {row['length']}",
@@ -104,7 +105,8 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
         "MiniLM in float16",
         "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
         "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), what that "
-        "allocates in PyTorch, and the least cosine of a token's vector with that of eager attention.",
+        "allocates in PyTorch, and the least cosine of a token's vector with that of eager attention."
+        + reasons,
         ["batch x length", *names, *(f"MiB, {name}" for name in held), "least cosine"],
         cells,
     )
@@ -122,8 +124,6 @@ def _decoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
 
 def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = [name for row in rows for name in row["token_ms"]]
-    if any("prompt_bytes" in row for row in rows):
-        names.append("MiB")
     told = [text for word, text in OF_RUNTIMES.items() if any(word in name for name in names)]
     return _llamas(
         rows,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import modelwright
-from benchmarks.gpu.engines import TARGETS, usable_libraries
+from benchmarks.gpu.steps import TARGETS, usable_libraries
+from modelwright.api.metric import Interval
 from modelwright.errors import ModelwrightError
-from modelwright.report.units import quantity
+from modelwright.report.units import memory, quantity
 
 ON_CUDA = (("lm-cuda-int4", ""), ("encoder-cuda-fp16", ""), ("lm-int8-onnx", "target=cuda"))
 ENGINES = ("encoder-tensorrt-fp16", "encoder-tensorrt-int8", "lm-tensorrt-fp16")
@@ -28,7 +29,8 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
             overrides = [override] if override else []
             ran = modelwright.run(name, overrides, artifacts=work / "artifacts", store=work / "store")
         except ModelwrightError as error:
-            yield {**row, "verdict": "failed", "gate": "", "asked": "", "judged": error.what, "passed": False}
+            reason = error.what.splitlines()[0].replace("|", r"\|")
+            yield {**row, "verdict": "failed", "gate": "", "asked": "", "judged": reason, "passed": False}
             continue
         for gate in ran.report.gates:
             yield {
@@ -37,5 +39,19 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 "gate": gate.name,
                 "asked": gate.asked,
                 "judged": quantity(gate.measured, gate.unit),
-                "passed": gate.passed,
+                "passed": not gate.closes,
             }
+        for value in ran.report.values:
+            if value.name == "memory.gpu":
+                yield {
+                    **row,
+                    "verdict": ran.report.verdict,
+                    "gate": value.name,
+                    "asked": "no gate",
+                    "judged": f"{_amount(value.baseline)} before, {_amount(value.candidate)} now",
+                    "passed": True,
+                }
+
+
+def _amount(interval: Interval | None) -> str:
+    return "nothing" if interval is None else memory(interval.value)

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.decoder import BATCHES, PROMPTS, prompt_call, step_call
-from benchmarks.gpu.engines import TARGETS, usable_libraries
-from benchmarks.gpu.timing import Call, driver_bytes, free, peak_bytes, take_turns
+from benchmarks.gpu.steps import CUDA, EXPORT, TARGETS, usable_libraries
+from benchmarks.gpu.timing import Call, free, take_turns
 from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
-from modelwright.api.target import Target
 from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph, bind_logits_to_keep, present_of
@@ -28,11 +27,6 @@ from modelwright_plugins.tensorrt.library import TITLES
 if TYPE_CHECKING:
     import onnxruntime
 
-TARGET = Target(device="cuda", provider="CUDAExecutionProvider")
-EXPORT: dict[str, dict[str, Any]] = {
-    "cast": {"use": "cast.dtype", "dtype": "fp16"},
-    "export": {"use": "export.onnx", "opset": 23},
-}
 FUSED: dict[str, dict[str, Any]] = {"compile": {"use": "compile.onnxruntime", "variant": "fused"}}
 QUANTIZE = {"use": "quantize.onnx_weight_only", "method": "rtn", "block_size": 32}
 CHAINS: dict[str, dict[str, dict[str, Any]]] = {
@@ -70,10 +64,8 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                 ids = torch.randint(0, 30000, (batch, length), device="cuda")
                 prompts = {"PyTorch sdpa": prompt_call(network, ids)}
                 steps = {"PyTorch sdpa": step_call(network, ids)}
-                peaks = {name: peak_bytes(call) for name, call in prompts.items()}
                 for name, runtime in runtimes.items():
-                    prompts[name], steps[name] = runtime.begin(ids)
-                    peaks[name] = runtime.taken
+                    prompts[name], steps[name] = runtime.calls(ids)
                     if recorded := runtime.recorded(batch, length):
                         steps[f"{name}, CUDA graph"] = recorded
                 yield {
@@ -81,7 +73,6 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                     "batch": batch,
                     "length": length,
                     "prompt_ms": take_turns(prompts, rounds=5),
-                    "prompt_bytes": peaks,
                     "token_ms": take_turns(steps, rounds=5),
                 }
                 del prompts, steps
@@ -91,21 +82,11 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
 
 
 class _Runtime(ABC):
-    """A model in a runtime that keeps what it took of the GPU: `taken` bytes beyond those of loading it."""
-
-    taken = 0
+    """A model in a runtime other than PyTorch."""
 
     @abstractmethod
     def calls(self, ids: torch.Tensor) -> tuple[Call, Call]:
         """Reading the prompt, and one token behind it."""
-
-    def begin(self, ids: torch.Tensor) -> tuple[Call, Call]:
-        """The same, once the prompt was read and what that took counted."""
-        before = driver_bytes()
-        prompt, token = self.calls(ids)
-        prompt()
-        self.taken += max(0, driver_bytes() - before)
-        return prompt, token
 
     def recorded(self, batch: int, length: int) -> Call | None:
         """The token as a CUDA graph; None where there is none."""
@@ -117,7 +98,7 @@ class _Graph(_Runtime):
 
     def __init__(self, model: Model) -> None:
         assert model.spec.generation is not None
-        self._session = open_session(model, TARGET)
+        self._session = open_session(model, CUDA)
         self._recording = _recording(model)
         self._recordings = 0
         self._graph = CausalGraph.read(self._session, model.spec.generation, model.path)
@@ -175,7 +156,7 @@ class _Graph(_Runtime):
 def _recording(model: Model) -> onnxruntime.InferenceSession | None:
     """A session that records kernels; None where the graph does not allow it."""
     try:
-        return open_session(model, TARGET, graph_capture=True)
+        return open_session(model, CUDA, graph_capture=True)
     except RecipeError as error:
         print(error)
         return None
@@ -185,7 +166,7 @@ class _Engine(_Runtime):
     """An engine that joins its cache with what is new in each run, and gives the logits of every position."""
 
     def __init__(self, model: Model) -> None:
-        self._runner = TensorRTCausalRunner(model, TARGET)
+        self._runner = TensorRTCausalRunner(model, CUDA)
 
     def calls(self, ids: torch.Tensor) -> tuple[Call, Call]:
         """Reading the prompt, and one token behind it."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from modelwright.planning.gpu import gpu_memory
 from modelwright.statistics import median_interval
 
 Call = Callable[[], object]
@@ -49,14 +48,6 @@ def peak_bytes(call: Call) -> int | None:
         free()
         return None
     return torch.cuda.max_memory_allocated() - before
-
-
-def driver_bytes() -> int:
-    """What the driver has handed out on the GPU, once it is done with all that was asked of it."""
-    torch.cuda.synchronize()
-    used = gpu_memory()
-    assert used is not None
-    return used
 
 
 def replayed(call: Call) -> Call:
