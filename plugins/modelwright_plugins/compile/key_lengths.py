@@ -27,8 +27,9 @@ def attend_by_lengths(model: ir.Model) -> int:
     With a mask ONNX Runtime's CUDA provider writes scores out; with lengths, and where each text begins
     (`MASK_1D_KEY_SEQ_LEN_START`), it computes attention in tiles, in memory that grows with the length.
     Done only where all layers read one mask that hides just the padded keys, in float16 and for heads whose
-    width is a multiple of 8: for others the provider takes beginnings for masked keys. Returns how many were
-    changed.
+    width is a multiple of 8: for others, and where kernels are ruled out (`sdpa_kernel` of the provider,
+    ORT_DISABLE_MEMORY_EFFICIENT_ATTENTION), it takes beginnings for masked keys. Returns how many were
+    changed; where none was, heads may lie flat.
     """
     import onnx_ir as ir
 
@@ -70,14 +71,16 @@ def _is_plain(node: ir.Node) -> bool:
     """Whether the provider computes it in tiles: in float16, a key for each query's head, nothing capped."""
     import onnx_ir as ir
 
-    query = node.inputs[0]
+    query, _, value = node.inputs[:BIAS]
     assert query is not None
-    hidden = query.shape[-1] if query.shape is not None else None
+    assert value is not None
+    widths = [given.shape[-1] if given.shape is not None else None for given in (query, value)]
     heads = {node.attributes.get_int(name, 0) for name in ("q_num_heads", "kv_num_heads")}
     causal, cap = node.attributes.get_int("is_causal", 0), node.attributes.get_float("softcap", 0.0)
-    if query.dtype != ir.DataType.FLOAT16 or not isinstance(hidden, int) or len(heads) != 1 or 0 in heads:
+    if query.dtype != ir.DataType.FLOAT16 or len(heads) != 1 or 0 in heads:
         return False
-    return not (hidden // max(heads)) % 8 and not causal and not cap and len(node.outputs) == 1
+    aligned = all(isinstance(width, int) and not width // max(heads) % 8 for width in widths)
+    return aligned and not causal and not cap and len(node.outputs) == 1
 
 
 def _lengths(graph: ir.Graph, mask: ir.Value) -> ir.Value:

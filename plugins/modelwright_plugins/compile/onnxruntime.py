@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -60,10 +60,10 @@ class CompileOnnxRuntime(
     optimization at that level.
 
     `auto` builds all that apply, measures each in a process of its own against the first, and keeps the
-    fastest whose parity with the input holds and whose speed-up clears the 95 % interval, with one text at a
-    time on the CPU and 32 on a GPU; else the first of fused, packed, lengths, lean, flat, standard, contrib,
-    extended that holds parity. What does not run is left out. A named variant measures nothing: its result
-    does not depend on the machine. Thread settings are the manifest's, not the graph's.
+    fastest whose parity with the input holds and whose speed-up clears the 95 % interval, for one text, or 32
+    that an encoder on a GPU takes at once; else the first of fused, packed, lengths, lean, flat, standard,
+    contrib, extended that holds parity. What does not run is left out. A named variant measures nothing: its
+    result does not depend on the machine. Thread settings are the manifest's, not the graph's.
     """
 
     variant: Variant = Field("auto", description="Which form; auto measures.")
@@ -120,10 +120,11 @@ class CompileOnnxRuntime(
             )
             built = self._build(model, ctx, ["standard"])
         elif self.variant != "auto" and not built:
+            wants = VARIANTS[self.variant].wants
             raise StageError(
                 f"The variant '{self.variant}' does not apply: its patterns are not in this graph.",
                 where=ctx.where("variant"),
-                accepted="standard, or auto",
+                accepted="standard, or auto" + (f"; {self.variant} is for {wants}" if wants else ""),
             )
         chosen = next(iter(built)) if len(built) == 1 else self._fastest(model, ctx, built)
         ctx.record("variant", chosen)
@@ -147,8 +148,8 @@ class CompileOnnxRuntime(
                 continue
             folder = ctx.scratch(name)
             save_graph(graph, folder)
-            if name == "extended":
-                _optimize_offline(folder, ctx.target)
+            if name == "extended" and not self._optimized(folder, ctx):
+                continue
             copy_companions(model.path, folder)
             made = ctx.model(folder)
             if same := next((other for other, known in built.items() if known.digest == made.digest), None):
@@ -160,7 +161,8 @@ class CompileOnnxRuntime(
     def _fastest(self, model: Model, ctx: StageContext, built: dict[str, Model]) -> str:
         assert self.data is not None
         ctx.progress(0, 1, f"measuring {len(built)} variants")
-        equal = self._parity(model, ctx, built)
+        parity = [Parity(data=self.data)]
+        equal = _of_those_that_run(built, ctx, lambda models: ctx.measure(models, parity, baseline=model))
         cosines = {
             name: _figure(values, "parity.cosine_mean").candidate.value for name, values in equal.items()
         }
@@ -172,9 +174,9 @@ class CompileOnnxRuntime(
                 accepted=f"at least {self.parity}",
             )
         metric, figure = self._speed(model.spec, ctx.target)
-        measured = ctx.measure(holding, [metric])
+        measured = _of_those_that_run(holding, ctx, lambda models: ctx.measure(models, [metric]))
         speed = {name: _figure(values, figure) for name, values in measured.items()}
-        chosen = next(iter(holding))
+        chosen = next(iter(speed))
         for name, value in speed.items():
             ratio, best = value.ratio, speed[chosen].ratio
             if ratio and best and ratio.low > 1 and ratio.value > best.value:
@@ -185,32 +187,47 @@ class CompileOnnxRuntime(
         ctx.record("variants", rows)
         return chosen
 
-    def _parity(self, model: Model, ctx: StageContext, built: dict[str, Model]) -> dict[str, list[Value]]:
-        """Of each variant with the input; those that do not run are left out, unless none does."""
-        metrics = [Parity(data=str(self.data))]
+    def _optimized(self, folder: Path, ctx: StageContext) -> bool:
+        """Optimize a graph offline; False where auto does without."""
         try:
-            return ctx.measure(built, metrics, baseline=model)
+            _optimize_offline(folder, ctx.target)
         except ModelwrightError as error:
-            ctx.log.warning("not all variants run: %s", error.what)
-            failure = error
-        found: dict[str, list[Value]] = {}
-        for name, made in built.items():
-            try:
-                found |= ctx.measure({name: made}, metrics, baseline=model)
-            except ModelwrightError as error:
-                ctx.log.warning("variant %s does not run: %s", name, error.what)
-        if not found:
-            raise failure
-        return found
+            if self.variant != "auto":
+                raise
+            ctx.log.warning("variant extended does not run: %s", error.what)
+            return False
+        return True
 
     def _speed(self, spec: ModelSpec, target: Target) -> tuple[Metric, str]:
-        """What variants are compared by: how fast one text is decoded, or encoded."""
+        """What variants are compared by: how fast one text is decoded, or a batch encoded."""
         if spec.task in GENERATES:
             prompt = max(1, min(LENGTH, spec.max_length - NEW_TOKENS - 1))
             decode = Decode(batch=(1,), length=(prompt,), new_tokens=NEW_TOKENS, rounds=self.rounds)
             return decode, "decode.tokens_per_second"
         length = min(LENGTH, spec.max_length)
         return Latency(batch=(BATCHES[target.device],), length=(length,), rounds=self.rounds), "latency.p50"
+
+
+def _of_those_that_run(
+    models: Mapping[str, Model],
+    ctx: StageContext,
+    measure: Callable[[Mapping[str, Model]], dict[str, list[Value]]],
+) -> dict[str, list[Value]]:
+    """What is measured of models, without those that fail alone as well; raises where all do."""
+    try:
+        return measure(models)
+    except ModelwrightError as error:
+        failure = error
+    running: dict[str, Model] = {}
+    for name, model in models.items():
+        try:
+            measure({name: model})
+            running[name] = model
+        except ModelwrightError as error:
+            ctx.log.warning("variant %s does not run: %s", name, error.what)
+    if not running:
+        raise failure
+    return measure(running)
 
 
 def _optimize_offline(folder: Path, target: Target) -> None:

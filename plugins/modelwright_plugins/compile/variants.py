@@ -28,10 +28,14 @@ ENCODES: tuple[Task, ...] = ("embed", "classify")
 
 
 class Form(NamedTuple):
-    """How a variant is made, and of models for which tasks; None leaves the operators as they come."""
+    """How a variant is made, and of models for which tasks; None leaves the operators as they come.
+
+    `wants` says what it is for beside that, where it is not for every target and type.
+    """
 
     rewrite: Rewrite | None
     tasks: tuple[Task, ...]
+    wants: str = ""
 
 
 def _exact(*rewrites: Callable[[ir.Model], int]) -> Rewrite:
@@ -44,8 +48,9 @@ def _fused(model: ir.Model, target: Target, spec: ModelSpec) -> int:
 
 
 def _lengths(model: ir.Model, target: Target, spec: ModelSpec) -> int:
-    # The provider of the CPU computes attention in tiles only without a mask of any kind.
-    if target.provider != CUDA or not (done := attend_by_lengths(model)):
+    # The CPU computes attention in tiles only without a mask; `sdpa_kernel` may rule tiles out on a GPU.
+    tiles = target.provider == CUDA and "sdpa_kernel" not in target.provider_options
+    if not tiles or not (done := attend_by_lengths(model)):
         return 0
     return done + fuse_for_provider(model, target.provider)
 
@@ -58,7 +63,7 @@ def _contrib(model: ir.Model, target: Target, spec: ModelSpec) -> int:
 VARIANTS: dict[str, Form] = {
     "fused": Form(_fused, GENERATES),
     "packed": Form(_exact(pack_products), GENERATES),
-    "lengths": Form(_lengths, ENCODES),
+    "lengths": Form(_lengths, ENCODES, "a graph in float16 and CUDAExecutionProvider without sdpa_kernel"),
     "lean": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads, keep_norms_plain), ENCODES),
     "flat": Form(_exact(drop_unattended_rows, share_key_mask, flatten_heads), ENCODES),
     "standard": Form(None, TASKS),

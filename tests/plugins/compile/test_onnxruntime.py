@@ -8,12 +8,14 @@ import pytest
 
 from modelwright.api.dataset import Record
 from modelwright.api.model import Model
+from modelwright.api.target import Target
 from modelwright.errors import RecipeError, StageError
 from modelwright.testing.texts import sentences
 from modelwright_plugins.compile import onnxruntime, variants
 from modelwright_plugins.compile.onnxruntime import CompileOnnxRuntime
-from modelwright_plugins.compile.variants import Form
+from modelwright_plugins.compile.variants import VARIANTS, Form
 from modelwright_plugins.format.onnx import Onnx
+from modelwright_plugins.format.onnx_graph import load_graph
 from modelwright_plugins.quantize.onnx_static import QuantizeOnnxStatic
 from tests.plugins.onnx_outputs import cosines, outputs
 from tests.plugins.stage_context import FolderContext
@@ -74,9 +76,18 @@ def test_auto_leaves_out_what_does_not_run(
     np.testing.assert_allclose(outputs(model), outputs(tiny_onnx), atol=1e-4)
 
 
-def test_lengths_are_for_the_provider_that_gains_by_them(tiny_onnx: Model, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="'lengths' does not apply"):
-        compiled(tiny_onnx, tmp_path, variant="lengths")
+def test_lengths_are_for_the_provider_that_gains_by_them(tiny_half: Model, tmp_path: Path) -> None:
+    cuda = Target(device="cuda", provider="CUDAExecutionProvider")
+    without_tiles = cuda.model_copy(update={"provider_options": {"sdpa_kernel": "16"}})
+    applied = {}
+    for name, target in {"cuda": cuda, "cpu": Target(), "without tiles": without_tiles}.items():
+        rewrite = VARIANTS["lengths"].rewrite
+        assert rewrite is not None
+        applied[name] = rewrite(load_graph(tiny_half.path), target, tiny_half.spec) > 0
+    assert applied == {"cuda": True, "cpu": False, "without tiles": False}
+    with pytest.raises(StageError, match="'lengths' does not apply") as refused:
+        compiled(tiny_half, tmp_path, variant="lengths")
+    assert "lengths is for a graph in float16 and CUDAExecutionProvider" in str(refused.value.accepted)
 
 
 def test_a_statically_quantized_graph_takes_the_same_rewrites(tiny_onnx: Model, tmp_path: Path) -> None:
