@@ -137,9 +137,13 @@ OVERRIDES = [
         ["validate.gates.parity has no value", "~validate.gates.parity"],
     ),
     (
-        ["toy.yaml", "target.provider=CUDAExecutionProvider"],
+        ["toy.yaml", "target.provider=CUDAExecutionProvider", "target.threads=2"],
         2,
-        ["target is refused: CUDAExecutionProvider runs on a GPU", "override 'target.provider="],
+        [
+            "is refused: CUDAExecutionProvider runs on a GPU",
+            "with 'target.provider=CUDA",
+            "and 'target.threads",
+        ],
     ),
     (["toy.yaml", "target.provider=cpu"], 2, ["target.provider cannot be 'cpu'", "CPUExecutionProvider or"]),
     (["toy.yaml", "stages.double.facto=3"], 2, ["'facto' is not a key", "override 'stages.double.facto=3'"]),

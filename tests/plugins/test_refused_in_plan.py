@@ -59,7 +59,7 @@ def test_it_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("provider", "kind", "words"),
     [
         ("CpuExecutionProvider", RecipeError, r"ONNX Runtime knows no Cpu[\s\S]*mean 'CPUExecutionProvider'"),
-        ("AzureExecutionProvider", MissingError, "has no AzureExecutionProvider"),
+        ("AzureExecutionProvider", RecipeError, "AzureExecutionProvider computes no operator"),
         ("QNNExecutionProvider", MissingError, "has no QNNExecutionProvider"),
     ],
 )

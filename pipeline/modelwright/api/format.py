@@ -78,8 +78,8 @@ class Format(Component):
     def check_target(self, target: Target) -> None:
         """Raise RecipeError or MissingError for a target that its runtime cannot run for here.
 
-        Called while a run is planned, of every format that the run measures, before there is a model; the
-        error's `where` is `target.FIELD`.
+        Called while a run is planned, of formats whose models it will run, before there is one; the error's
+        `where` is `target.FIELD`.
         """
         return
 

@@ -41,7 +41,7 @@ def check_joins(
             )
         registry.formats.find(stage.gives, where)
         registry.stages.require(stage.name, where)
-        if PARITY in recipe.metrics:  # which every step's result is run for
+        if stage.measures or PARITY in recipe.metrics:  # which every step's result is run for
             run.add(stage.gives)
         if spec.task not in stage.tasks:
             raise RecipeError(

@@ -34,9 +34,9 @@ class Origin:
         return f"key {key}"
 
     def of_mapping(self, key: str) -> str:
-        """The same for a mapping whose entries do not go together: what changed one, if anything did."""
-        below = [text for text in self._overrides if text.lstrip("+~").startswith(f"{key}.")]
-        return f"key {key}, set by the override '{below[-1]}'" if below else self.of(key)
+        """The same for a mapping whose entries do not go together: every override of one, if there is any."""
+        below = [f"'{text}'" for text in self._overrides if text.lstrip("+~").startswith(f"{key}.")]
+        return f"key {key}, with {' and '.join(below)}" if below else self.of(key)
 
     def _override_of(self, key: str) -> str | None:
         """The override that set a key: the one that names most of it, and of those the last."""

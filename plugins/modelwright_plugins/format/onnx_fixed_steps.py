@@ -84,7 +84,7 @@ class StepPool:
     >>> steps = pool.take(batch=1, tokens=200, new_tokens=64)  # None where they are not worth a graph
     >>> pool.give_back(steps)
 
-    The cache of a batch has room for up to twice its tokens.
+    The cache of a batch has room for up to twice its tokens, and for 64 at least.
     """
 
     def __init__(

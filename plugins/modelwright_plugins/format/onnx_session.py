@@ -17,7 +17,7 @@ from modelwright_plugins.format.onnx_cuda import CUDA, load_libraries
 if TYPE_CHECKING:
     import onnxruntime
 
-# Comes with every build, and calls a service: it computes no operator.
+# Comes with every build.
 REMOTE = "AzureExecutionProvider"
 
 
@@ -73,6 +73,12 @@ def require_provider(target: Target) -> None:
     import onnxruntime as ort
 
     available = [name for name in ort.get_available_providers() if name != REMOTE]
+    if target.provider == REMOTE:
+        raise RecipeError(
+            f"{REMOTE} computes no operator: it calls a service.",
+            where="target.provider",
+            accepted=", ".join(available),
+        )
     if target.provider not in ort.get_all_providers():
         by_word = {_word(name): name for name in available}
         near = difflib.get_close_matches(_word(target.provider), by_word, n=1)
