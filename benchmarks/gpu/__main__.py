@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
                 if name == "attention":
                     (arguments.out / PLOT_FILE).write_text(attention_plot(rows), encoding="utf-8")
                 document["failed"] = None
+                failed |= any(row.get("verdict") in ("failed", "rejected") for row in rows)
             except Exception:  # shown in the results; the time on a GPU is not lost for the other tables
                 document["failed"] = traceback.format_exc()
                 failed = True

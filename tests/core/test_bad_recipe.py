@@ -58,6 +58,7 @@ EXPECTED = [
     ("data that lost its value", {"data": {"docs": None}}, 2, ["data.docs has no value", "~data.docs"]),
     ("condition that lost its value", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "at_least": 1, "at_most": None}}}}, 2, ["g.at_most cannot be None: a condition needs a value"]),
     ("a limit that is no number", {"validate": {"metrics": {"size": {}}, "gates": {"g": {"metric": "size.disk", "at_most": float("nan")}}}}, 2, ["g.at_most cannot be nan"]),
+    ("a step named by a number", {"stages": {1: {"use": "toy.scale"}}}, 2, ["1 cannot be a name: it is no text", "key stages, in", "quote it: '1'"]),
     ("a step named as a path", {"stages": {"a/b": {"use": "toy.scale"}}}, 2, ["'a/b' cannot be the name of a step", "letters, digits"]),
     ("a step named as a way out", {"stages": {"../x": {"use": "toy.scale"}}}, 2, ["'../x' cannot be the name of a step"]),
     ("a step named baseline", {"stages": {"baseline": {"use": "toy.scale"}}}, 2, ["'baseline' cannot be the name of a step", "give it another name"]),

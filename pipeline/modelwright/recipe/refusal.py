@@ -41,6 +41,13 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
             where=origin.of(parent),
             accepted=", ".join(options),
         )
+    if first["loc"][-1:] == ("[key]",) and first["type"] == "string_type":
+        name = first["loc"][-2]
+        return RecipeError(
+            f"{name} cannot be a name: it is no text{more}.",
+            where=origin.of(path.removesuffix(f".{name}.[key]")),
+            hint=f"quote it: '{name}'",
+        )
     if first["loc"][-1:] == ("[key]",):
         return _refused_name(
             str(first["loc"][-2]), str(first["loc"][-3]), first["type"], first["msg"], origin
