@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu.steps import CUDA, EXPORT, TARGETS, usable_libraries
+from benchmarks.gpu.steps import CUDA, EXPORT, TARGETS, recordings, usable_libraries
 from benchmarks.gpu.timing import Call, free, peak_bytes, replayed, take_turns
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
 from modelwright.api.target import TensorRTLibrary
-from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_capture import NOT_CAPTURED, run_options
 from modelwright_plugins.format.onnx_session import open_session
 from modelwright_plugins.format.tensorrt_engine import LoadedEngine
@@ -69,7 +68,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
     compiled = torch.compile(networks["sdpa"])
     graphs = {name: done.models["compile"] for name, done in made.items()}
     sessions = {name: open_session(graph, CUDA) for name, graph in graphs.items()}
-    recordings, unrecorded = _recordings(graphs)
+    recording, unrecorded = recordings(graphs)
     engines = {TITLES[library]: LoadedEngine(_engine(library, work), CUDA) for library in usable_libraries()}
     for length in LENGTHS:
         for batch in BATCHES:
@@ -85,7 +84,7 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
             contenders["PyTorch sdpa, CUDA graph"] = replayed(contenders["PyTorch sdpa"])
             contenders |= {name: _bound(session, inputs) for name, session in sessions.items()}
             number = f"{BATCHES.index(batch) + len(BATCHES) * LENGTHS.index(length) + 1}"
-            for name, session in recordings.items():
+            for name, session in recording.items():
                 contenders[f"{name}, CUDA graph"] = _bound(session, inputs, graph=number)
             if length <= LONGEST:
                 contenders |= {name: _executed(engine, inputs) for name, engine in engines.items()}
@@ -117,17 +116,6 @@ def _forward(network: Any, inputs: dict[str, torch.Tensor]) -> Call:
             return network(**inputs).last_hidden_state
 
     return call
-
-
-def _recordings(graphs: dict[str, Model]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Sessions that record kernels, of the graphs that allow it, and why others do not."""
-    sessions, reasons = {}, {}
-    for name, graph in graphs.items():
-        try:
-            sessions[name] = open_session(graph, CUDA, graph_capture=True)
-        except RecipeError as error:
-            reasons[name] = error.what
-    return sessions, reasons
 
 
 def _bound(session: Any, inputs: dict[str, torch.Tensor], graph: str = NOT_CAPTURED) -> Call:

@@ -90,8 +90,6 @@ def _attention(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Sectio
 def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
     names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
     held = list(rows[0]["bytes"]) if rows else []
-    unrecorded = rows[0].get("unrecorded", {}) if rows else {}
-    reasons = "".join(f" Not recorded as a CUDA graph: {name} ({why})." for name, why in unrecorded.items())
     cells = [
         [
             f"{row['batch']} x {row['length']}",
@@ -106,7 +104,7 @@ def _encoder(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section:
         "Batch x length, milliseconds (share of the roof's rate) from token ids on the GPU to the last "
         "hidden states there (ONNX Runtime waits for each run to end, PyTorch's runs queue), what that "
         "allocates in PyTorch, and the least cosine of a token's vector with that of eager attention."
-        + reasons,
+        + _unrecorded(rows),
         ["batch x length", *names, *(f"MiB, {name}" for name in held), "least cosine"],
         cells,
     )
@@ -131,7 +129,8 @@ def _runtimes(rows: Sequence[dict[str, Any]], roof: dict[str, float]) -> Section
         "Llamas in several runtimes",
         "Milliseconds to read a prompt (share of the roof's rate), and of one more token (share of the "
         "roof's bandwidth that reading the weights in 16 bits once takes), from token ids to logits. "
-        f"PyTorch computes in float16, and so do others where they name no bits. {' '.join(told)}",
+        f"PyTorch computes in float16, and so do others where they name no bits. {' '.join(told)}"
+        + _unrecorded(rows),
     )
 
 
@@ -171,6 +170,12 @@ def _llamas(rows: Sequence[dict[str, Any]], roof: dict[str, float], title: str, 
     header = ["shape", "batch x prompt", *(f"prompt, {name}" for name in prompts)]
     header += [*(f"MiB, {name}" for name in held), *(f"token, {name}" for name in steps)]
     return Section(title, text, header, cells)
+
+
+def _unrecorded(rows: Sequence[dict[str, Any]]) -> str:
+    """Which graphs have no column of CUDA graphs, and why."""
+    reasons = {name: why for row in rows for name, why in row.get("unrecorded", {}).items()}
+    return "".join(f" Not recorded as a CUDA graph: {name} ({why})." for name, why in reasons.items())
 
 
 def _timed(found: dict[str, float] | None, amount: float, rate: float) -> str:

@@ -32,10 +32,10 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
             reason = error.what.splitlines()[0].replace("|", r"\|")
             yield {**row, "verdict": "failed", "gate": "", "asked": "", "judged": reason, "passed": False}
             continue
+        row["verdict"] = ran.report.verdict
         for gate in ran.report.gates:
             yield {
                 **row,
-                "verdict": ran.report.verdict,
                 "gate": gate.name,
                 "asked": gate.asked,
                 "judged": quantity(gate.measured, gate.unit),
@@ -45,7 +45,6 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
             if value.name == "memory.gpu":
                 yield {
                     **row,
-                    "verdict": ran.report.verdict,
                     "gate": value.name,
                     "asked": "no gate",
                     "judged": f"{_amount(value.baseline)} before, {_amount(value.candidate)} now",

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.decoder import BATCHES, PROMPTS, prompt_call, step_call
-from benchmarks.gpu.steps import CUDA, EXPORT, TARGETS, usable_libraries
+from benchmarks.gpu.steps import CUDA, EXPORT, TARGETS, recordings, usable_libraries
 from benchmarks.gpu.timing import Call, free, take_turns
 from benchmarks.models.shape import SHAPES, write_checkpoint
 from benchmarks.models.steps import run_stages
 from modelwright.api.model import Model
-from modelwright.errors import RecipeError
 from modelwright_plugins.format.onnx_causal_cache import CacheBuffers
 from modelwright_plugins.format.onnx_causal_graph import LOGITS, CausalGraph, bind_logits_to_keep, present_of
 from modelwright_plugins.format.onnx_fixed_steps import FixedSteps
@@ -34,7 +33,7 @@ CHAINS: dict[str, dict[str, dict[str, Any]]] = {
     "ONNX Runtime, 4 bits": {**EXPORT, "quantize": QUANTIZE, **FUSED},
 }
 ENGINE: dict[str, dict[str, Any]] = {
-    "cast": EXPORT["cast"],
+    **EXPORT,
     "export": {**EXPORT["export"], "attention": "attention"},
     "compile": {
         "use": "compile.tensorrt",
@@ -55,7 +54,11 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
         made = {name: run_stages(chain, checkpoint, work, target="cuda") for name, chain in CHAINS.items()}
         folder = made["ONNX Runtime"].models["cast"].path
         network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16).cuda().eval()
-        runtimes: dict[str, _Runtime] = {name: _Graph(done.models["compile"]) for name, done in made.items()}
+        graphs = {name: done.models["compile"] for name, done in made.items()}
+        recording, unrecorded = recordings(graphs)
+        runtimes: dict[str, _Runtime] = {
+            name: _Graph(graph, recording.get(name)) for name, graph in graphs.items()
+        }
         for library in usable_libraries():
             done = run_stages(ENGINE, checkpoint, work, target=TARGETS[library])
             runtimes[TITLES[library]] = _Engine(done.models["compile"])
@@ -74,10 +77,11 @@ def measure(work: Path) -> Iterator[dict[str, Any]]:
                     "length": length,
                     "prompt_ms": take_turns(prompts, rounds=5),
                     "token_ms": take_turns(steps, rounds=5),
+                    "unrecorded": unrecorded,
                 }
                 del prompts, steps
                 free()
-        del network, runtimes
+        del network, runtimes, recording
         free()
 
 
@@ -96,10 +100,10 @@ class _Runtime(ABC):
 class _Graph(_Runtime):
     """A session whose cache is one buffer on the GPU, that attention appends to."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, recording: onnxruntime.InferenceSession | None) -> None:
         assert model.spec.generation is not None
         self._session = open_session(model, CUDA)
-        self._recording = _recording(model)
+        self._recording = recording
         self._recordings = 0
         self._graph = CausalGraph.read(self._session, model.spec.generation, model.path)
         self._vocabulary = model.spec.generation.vocabulary
@@ -151,15 +155,6 @@ class _Graph(_Runtime):
         )
         steps(np.zeros((batch, 1), np.int64), np.ones((batch, length + 1), np.int64))
         return steps.replay
-
-
-def _recording(model: Model) -> onnxruntime.InferenceSession | None:
-    """A session that records kernels; None where the graph does not allow it."""
-    try:
-        return open_session(model, CUDA, graph_capture=True)
-    except RecipeError as error:
-        print(error)
-        return None
 
 
 class _Engine(_Runtime):
