@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,7 +17,9 @@ from modelwright.digest import digest_entries, digest_file, list_folder
 from modelwright.errors import MissingError, RecipeError
 from modelwright.registry import Registry
 from modelwright.report.model import Report
-from modelwright.validation.samples import Samples
+
+if TYPE_CHECKING:
+    from modelwright.validation.samples import Samples
 
 MANIFEST_FILE = "manifest.json"
 SAMPLES_FILE = "samples.json"
@@ -112,6 +115,8 @@ class Artifact:
     @property
     def samples(self) -> Samples:
         """What the model gave when it was released. Raises RecipeError where the file does not read."""
+        from modelwright.validation.samples import Samples
+
         file = self.path / SAMPLES_FILE
         try:
             return Samples.model_validate_json(file.read_bytes())

@@ -12,6 +12,7 @@ from modelwright.api.model import Model, ModelSize
 from modelwright.api.runner import Runner
 from modelwright.api.target import Target
 from modelwright.errors import MissingError, RecipeError
+from modelwright_plugins.format.onnx_assignment import CPU
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -82,7 +83,9 @@ class Onnx(Format, name="onnx", requires=("onnxruntime",)):
         return (GpuRuntime(f"ONNX Runtime {ort.__version__}", cuda_problem()),)
 
     def check_target(self, target: Target) -> None:
-        """ONNX Runtime has the provider."""
+        """ONNX Runtime has the provider; the CPU's is in every build, so that nothing is imported for it."""
+        if target.provider == CPU:
+            return
         from modelwright_plugins.format.onnx_session import require_provider
 
         require_provider(target)
