@@ -41,17 +41,10 @@ def refusal(error: ValidationError, prefix: str, schema: type[BaseModel], origin
             where=origin.of(parent),
             accepted=", ".join(options),
         )
-    if first["loc"][-1:] == ("[key]",) and first["type"] == "string_type":
-        name = first["loc"][-2]
-        return RecipeError(
-            f"{name} cannot be a name: it is no text{more}.",
-            where=origin.of(path.removesuffix(f".{name}.[key]")),
-            hint=f"quote it: '{name}'",
-        )
     if first["loc"][-1:] == ("[key]",):
-        return _refused_name(
-            str(first["loc"][-2]), str(first["loc"][-3]), first["type"], first["msg"], origin
-        )
+        *above, name, _ = first["loc"]
+        place = ".".join([prefix, *map(str, above)]).strip(".")
+        return _refused_name(str(name), place, first["type"], first["msg"], origin)
     if first["input"] is None and first["type"] in ("model_type", "dict_type"):
         return RecipeError(
             f"{path} has no value{more}.",
@@ -78,13 +71,19 @@ def _plain(value: object) -> str:
     return repr(list(value) if isinstance(value, tuple) else value)
 
 
-def _refused_name(name: str, parent: str, kind: str, message: str, origin: Origin) -> RecipeError:
+def _refused_name(name: str, place: str, kind: str, message: str, origin: Origin) -> RecipeError:
+    """The RecipeError for a name in the mapping that stands at `place`."""
+    if kind == "string_type":
+        return RecipeError(
+            f"{name} cannot be a name: it is no text.", where=origin.of(place), hint=f"quote it: '{name}'"
+        )
+    parent = place.rpartition(".")[2]
     what = {"stages": "a step", "data": "a data set", "gates": "a gate"}.get(parent, "an entry")
     pattern = kind == "string_pattern_mismatch"
     reason = "" if pattern else f": {message.removeprefix('Value error, ')}"
     return RecipeError(
         f"'{name}' cannot be the name of {what}{reason}.",
-        where=origin.of(f"{'validate.' if parent == 'gates' else ''}{parent}.{name}"),
+        where=origin.of(f"{place}.{name}"),
         accepted="letters, digits, dots, dashes and underscores, a letter or digit first"
         if pattern
         else None,

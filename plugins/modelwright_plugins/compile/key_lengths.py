@@ -17,8 +17,8 @@ from modelwright_plugins.format.onnx_graph import add_initializer, remove_unused
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Places of the inputs of MultiHeadAttention (com.microsoft), behind query, key and value.
-BIAS, KEY_PADDING_MASK = 3, 4
+# The place of MultiHeadAttention's bias (com.microsoft), behind query, key and value; its mask follows.
+BIAS = 3
 
 
 def attend_by_lengths(model: ir.Model) -> int:
@@ -56,12 +56,7 @@ def attend_by_lengths(model: ir.Model) -> int:
             domain="com.microsoft",
             name=node.name,
         )
-        old, new = node.outputs[0], made.outputs[0]
-        name, new.shape, new.type = old.name, old.shape, old.type
-        model.graph.insert_before(node, [made])
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
-        old.name, new.name = f"{name}_before", name
-        model.graph.remove(node, safe=True)
+        ir.convenience.replace_nodes_and_values(model.graph, node, [node], [made], node.outputs, made.outputs)
     model.graph.opset_imports["com.microsoft"] = 1
     remove_unused(model)
     return len(nodes)

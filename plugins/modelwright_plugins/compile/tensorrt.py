@@ -30,12 +30,14 @@ from modelwright_plugins.text.companions import copy_companions
 
 # What the inspector says of the engine's layers, where it runs on the machine that builds it.
 LAYERS_FILE = "layers.json"
-# What TensorRT for RTX offers on a GPU alone, and what it does not.
-ON_A_GPU = ("refit", "strip_weights")
+# What TensorRT for RTX does not offer, and of that what it does on a GPU.
 NOT_FOR_RTX = {
     "version_compatible": "is not offered",
     "hardware_compatible": "is not offered: its engines name several compute capabilities",
+    "refit": "needs the GPU that it builds for",
+    "strip_weights": "needs the GPU that it builds for",
 }
+ON_A_GPU = ("refit", "strip_weights")
 MOST_WORKSPACE = 2**50
 FLAGS = {
     "refit": "REFIT",
@@ -190,11 +192,9 @@ class CompileTensorRT(
                 accepted="false, for an engine that runs elsewhere; or fallback=true in the step, which runs "
                 "the graph in ONNX Runtime",
             )
-        needing = (
-            {} if target.device == "cuda" else dict.fromkeys(ON_A_GPU, "needs the GPU that it builds for")
-        )
-        for field, why in {**NOT_FOR_RTX, **needing}.items() if library == "tensorrt_rtx" else ():
-            if getattr(self, field):
+        offered = ON_A_GPU if target.device == "cuda" else ()
+        for field, why in NOT_FOR_RTX.items() if library == "tensorrt_rtx" else ():
+            if getattr(self, field) and field not in offered:
                 raise RecipeError(
                     f"In TensorRT for RTX {field} {why}.", where=f"parameter {field}", accepted="false"
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ from modelwright_plugins.format.onnx_causal_probe import (
     gives_all_positions,
 )
 from modelwright_plugins.format.onnx_decoder import OnnxDecoder, Padding, SeparateRows
-from modelwright_plugins.format.onnx_fixed_steps import StepPool
+from modelwright_plugins.format.onnx_fixed_steps import FixedSteps, StepPool
 from modelwright_plugins.format.onnx_session import describe_session, open_session
 from modelwright_plugins.text.causal_runner import CausalRunner
 from modelwright_plugins.text.padding_side import is_padded, pad_left_again, pad_right, split_rows
@@ -133,13 +133,9 @@ class OnnxCausalRunner(CausalRunner):
         if self.cache != "shared":
             self._unrecorded = f"Attention does not append to its cache in place. {FUSED}"
             return
-        self.steps = StepPool(
-            self._session,
-            self._graph,
-            vocabulary=self.generation.vocabulary,
-            longest=self.spec.max_length,
-            device=self._device,
-        )
+        vocabulary = self.generation.vocabulary
+        make = partial(FixedSteps, self._session, self._graph, vocabulary=vocabulary, device=self._device)
+        self.steps = StepPool(make, self.spec.max_length)
 
         def start(inputs: Inputs, new_tokens: int) -> Decoder:
             return self._start(inputs, new_tokens, "left", quiet=True)
@@ -162,16 +158,13 @@ class OnnxCausalRunner(CausalRunner):
         batch, length = inputs["input_ids"].shape
         kind = cache or self.cache
         pool = self.steps if kind == "shared" else None
-        steps = pool.take(batch, length + new_tokens, new_tokens) if pool else None
-        if steps is not None:
-            buffers = steps.buffers
-        else:
-            buffers = CacheBuffers(kind, self._graph, batch, length + new_tokens, self._device)
+        room = length + new_tokens
+        steps = pool.take(batch, room, new_tokens) if pool else None
         decoder = OnnxDecoder(
             self._session,
             self._graph,
             inputs,
-            buffers,
+            steps.buffers if steps else CacheBuffers(kind, self._graph, batch, room, self._device),
             vocabulary=self.generation.vocabulary,
             padding=padding,
             all_positions=self._all_positions,

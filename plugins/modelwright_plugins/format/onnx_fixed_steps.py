@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,30 +82,20 @@ class FixedSteps:
 class StepPool:
     """Fixed steps for batches that are being generated; their buffers serve one batch after the other.
 
+    >>> pool = StepPool(partial(FixedSteps, session, graph, vocabulary=2048, device="cuda"), longest=1024)
     >>> steps = pool.take(batch=1, tokens=200, new_tokens=64)  # None where they are not worth a graph
     >>> pool.give_back(steps)
 
     The cache of a batch has room for up to twice its tokens, and for 64 at least.
     """
 
-    def __init__(
-        self,
-        session: onnxruntime.InferenceSession,
-        graph: CausalGraph,
-        *,
-        vocabulary: int,
-        longest: int,
-        device: str,
-    ) -> None:
-        self._session = session
-        self._graph = graph
-        self._vocabulary = vocabulary
+    def __init__(self, make: Callable[..., FixedSteps], longest: int) -> None:
+        self._make = make
         self._longest = longest
-        self._device = device
         self._idle: list[FixedSteps] = []
         self._made = 0
         self._recorded: dict[tuple[int, int], None] = {}
-        self.refused = 0
+        self._refused = 0
 
     def take(self, batch: int, tokens: int, new_tokens: int) -> FixedSteps | None:
         """Steps for a batch of so many tokens, `new_tokens` of them to come.
@@ -120,18 +111,10 @@ class StepPool:
                 self._idle.remove(steps)
                 return steps
         if self._made == MOST_GRAPHS:
-            self.refused += 1
+            self._refused += 1
             return None
         self._made += 1
-        return FixedSteps(
-            self._session,
-            self._graph,
-            vocabulary=self._vocabulary,
-            batch=batch,
-            capacity=shape[1],
-            device=self._device,
-            number=str(self._made),
-        )
+        return self._make(batch=batch, capacity=shape[1], number=str(self._made))
 
     def give_back(self, steps: FixedSteps) -> None:
         """Let another batch use the buffers; those that were not used for longest are freed."""
@@ -143,4 +126,4 @@ class StepPool:
     def describe(self) -> str:
         """Batch and room of what was recorded, and how often there was no graph left."""
         shapes = ", ".join(f"{batch}x1 of {room}" for batch, room in self._recorded)
-        return shapes + (f"; {self.refused} batches ran without" if self.refused else "")
+        return shapes + (f"; {self._refused} batches ran without" if self._refused else "")

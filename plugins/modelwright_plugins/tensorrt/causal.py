@@ -78,9 +78,5 @@ def _join_outside(graph: ir.Graph, node: ir.Node) -> None:
     attention = output.producer()
     assert attention is not None
     attention.name = str(node.name)
-    graph.insert_before(node, tape.nodes)
-    for old, new in zip(node.outputs, (joined, *present), strict=True):
-        name, new.shape, new.type = old.name, old.shape, old.type
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
-        old.name, new.name = f"{name}_before", name
-    graph.remove(node, safe=True)
+    outputs = (joined, *present)
+    ir.convenience.replace_nodes_and_values(graph, node, [node], tape.nodes, node.outputs, outputs)
